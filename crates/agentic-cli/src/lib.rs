@@ -1,0 +1,1 @@
+//! The binary agentic, and the back-end factories

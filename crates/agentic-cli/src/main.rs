@@ -1,0 +1,2 @@
+//! The binary `agentic`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! HTTP client of agentic: the typed API, and the ports over HTTP

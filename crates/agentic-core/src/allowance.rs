@@ -1,0 +1,305 @@
+//! Allowances of agents, quotas of models, and what is asked and told of them.
+
+use std::{collections::BTreeSet, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    amount::Amount,
+    clock::Timestamp,
+    error::{Error, Result},
+    id::{AgentId, JobId, ModelName},
+    usage::{Directive, Figures},
+};
+
+/// The most models of one allowlist.
+pub const MAX_ALLOWLIST: usize = 256;
+
+/// What one agent may use; 0 or absent = unlimited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentAllowance {
+    /// Whose.
+    pub agent_id: AgentId,
+    /// Tokens a UTC day.
+    #[serde(default)]
+    pub daily_token_limit: Amount,
+    /// Jobs a UTC day.
+    #[serde(default)]
+    pub daily_job_limit: Amount,
+    /// Jobs at once.
+    #[serde(default)]
+    pub concurrent_jobs: Amount,
+    /// How long one attempt may take, in seconds.
+    #[serde(default)]
+    pub max_job_duration_secs: u64,
+    /// The models that it may use; empty = every model.
+    #[serde(default)]
+    pub model_allowlist: BTreeSet<ModelName>,
+}
+
+impl AgentAllowance {
+    /// An allowance without limits.
+    pub fn unlimited(agent_id: AgentId) -> Self {
+        Self {
+            agent_id,
+            daily_token_limit: Amount::ZERO,
+            daily_job_limit: Amount::ZERO,
+            concurrent_jobs: Amount::ZERO,
+            max_job_duration_secs: 0,
+            model_allowlist: BTreeSet::new(),
+        }
+    }
+
+    /// Refuses an allowlist over its bound.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field.
+    pub fn validate(&self) -> Result<()> {
+        if self.model_allowlist.len() > MAX_ALLOWLIST {
+            return Err(Error::invalid("model_allowlist", "must be at most 256"));
+        }
+        Ok(())
+    }
+}
+
+/// What all agents together may use of one model; 0 or absent = unlimited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelQuota {
+    /// Which model.
+    pub model: ModelName,
+    /// Tokens a UTC day.
+    #[serde(default)]
+    pub daily_token_budget: Amount,
+    /// Requests in any hour.
+    #[serde(default)]
+    pub hourly_rate_limit: Amount,
+    /// Spend in total, in cents.
+    #[serde(default)]
+    pub cost_ceiling: Amount,
+    /// What a token costs; absent = not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    /// Where the spend held against the ceiling comes from.
+    #[serde(default)]
+    pub cost: CostBasis,
+}
+
+impl ModelQuota {
+    /// A quota without limits.
+    pub fn unlimited(model: ModelName) -> Self {
+        Self {
+            model,
+            daily_token_budget: Amount::ZERO,
+            hourly_rate_limit: Amount::ZERO,
+            cost_ceiling: Amount::ZERO,
+            price: None,
+            cost: CostBasis::Priced,
+        }
+    }
+
+    /// The ceiling in micro-dollars; `None` = unlimited.
+    pub fn ceiling_micros(&self) -> Option<Amount> {
+        (!self.cost_ceiling.is_zero()).then(|| Amount::saturating(self.cost_ceiling.get().saturating_mul(10_000)))
+    }
+}
+
+/// Where a model's spend comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostBasis {
+    /// Tokens times [`Price`]; a ceiling without a price refuses every job.
+    #[default]
+    Priced,
+    /// What agents report; a job that reports no cost spends nothing.
+    Reported,
+}
+
+/// What a token of a model costs, in picodollars (10⁻¹² dollars, so that $3 a million tokens is 3,000,000).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Price {
+    /// A token in.
+    pub input: Amount,
+    /// A token out.
+    pub output: Amount,
+}
+
+impl Price {
+    /// The cost of these figures in micro-dollars, rounded up once, on the cumulative figure.
+    pub fn cost(&self, figures: &Figures) -> Amount {
+        let pico = u128::from(self.input.get()) * u128::from(figures.tokens_in.get())
+            + u128::from(self.output.get()) * u128::from(figures.tokens_out.get());
+        u64::try_from(pico.div_ceil(1_000_000)).map_or(Amount::MAX, Amount::saturating)
+    }
+}
+
+/// How much of an allowance is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaStatus {
+    /// Under 80 % of every limit.
+    Ok,
+    /// From 80 % on.
+    Warning,
+    /// No room.
+    Exceeded,
+}
+
+/// The answer of a check: whether a job would be admitted now, and what is left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaCheck {
+    /// Whether a job would be admitted now.
+    pub allowed: bool,
+    /// How near the limits are.
+    pub status: QuotaStatus,
+    /// Tokens left today; absent = unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_tokens: Option<Amount>,
+    /// Jobs left today; absent = unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_jobs: Option<Amount>,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it is worth another try, where that can be computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+}
+
+/// What an agent used today.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRecord {
+    /// Who.
+    pub agent_id: AgentId,
+    /// Tokens today, refunds taken off.
+    pub tokens_used: Amount,
+    /// Jobs started today.
+    pub jobs_started: Amount,
+    /// Live reservations now.
+    pub active_jobs: Amount,
+    /// The start of the UTC day.
+    pub period_start: Timestamp,
+}
+
+/// What was used of a model, over all agents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelUsage {
+    /// Which model.
+    pub model: ModelName,
+    /// Tokens today.
+    pub tokens_today: Amount,
+    /// Requests in the last hour.
+    pub requests_last_hour: Amount,
+    /// Spend in total, in micro-dollars.
+    pub cost_micros: Amount,
+    /// Live reservations now.
+    pub active_jobs: Amount,
+}
+
+/// What a usage report is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageEvent {
+    /// The job began.
+    JobStarted,
+    /// It goes on.
+    JobProgress,
+    /// It ended well.
+    JobCompleted,
+    /// It ended badly: half of its tokens are given back.
+    JobFailed,
+    /// It was called off: all of its tokens are given back.
+    JobCancelled,
+}
+
+/// What an agent used for a job so far. Figures are cumulative: replay and reorder can never charge twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageReport {
+    /// Who used it.
+    pub agent_id: AgentId,
+    /// For which job.
+    pub job_id: JobId,
+    /// Of which model; absent = the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
+    /// Tokens in, since the job began.
+    #[serde(default)]
+    pub tokens_in: Amount,
+    /// Tokens out, since the job began.
+    #[serde(default)]
+    pub tokens_out: Amount,
+    /// Money, since the job began, where the agent knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<Amount>,
+    /// Requests to the model since the job began, where the agent knows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Amount>,
+    /// What the report is about.
+    pub event: UsageEvent,
+    /// When the agent measured; for people, never for arithmetic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+}
+
+impl UsageReport {
+    /// Its figures.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            tokens_in: self.tokens_in,
+            tokens_out: self.tokens_out,
+            cost_micros: self.cost_micros,
+            requests: self.requests,
+        }
+    }
+}
+
+/// What a report is answered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageAnswer {
+    /// What the agent should do.
+    pub directive: Directive,
+    /// Why, unless it is to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Tokens left under the tightest limit; absent = unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_tokens: Option<Amount>,
+    /// The job was never admitted: charged all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unadmitted: bool,
+    /// The job was settled before: growth is charged, and never refunded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
+}
+
+impl fmt::Display for QuotaStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Exceeded => "exceeded",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cost_is_rounded_up_once() {
+        let price = Price { input: 3_000_000u32.into(), output: 15_000_000u32.into() };
+        let figures = |i: u32, o: u32| Figures { tokens_in: i.into(), tokens_out: o.into(), ..Figures::default() };
+        assert_eq!(price.cost(&figures(1_000_000, 0)).get(), 3_000_000, "$3 a million tokens");
+        assert_eq!(price.cost(&figures(1, 1)).get(), 18);
+        let cheap = Price { input: Amount::ONE, output: Amount::ZERO };
+        assert_eq!(cheap.cost(&figures(1, 0)).get(), 1);
+        assert_eq!(cheap.cost(&figures(1_000_001, 0)).get(), 2);
+    }
+
+    #[test]
+    fn a_ceiling_is_in_cents() {
+        let quota = ModelQuota { cost_ceiling: 150u32.into(), ..ModelQuota::unlimited("m".parse().unwrap()) };
+        assert_eq!(quota.ceiling_micros().unwrap().get(), 1_500_000);
+        assert_eq!(ModelQuota::unlimited("m".parse().unwrap()).ceiling_micros(), None);
+    }
+}

@@ -1,0 +1,10 @@
+//! Digests of requests, by which a repeated call is told from another one.
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+/// The SHA-256 of `value` as JSON, in hexadecimal.
+pub(crate) fn of(value: &impl Serialize) -> String {
+    let json = serde_json::to_vec(value).expect("plain data always serializes");
+    Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect()
+}

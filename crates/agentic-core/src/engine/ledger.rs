@@ -1,0 +1,604 @@
+//! The transitions of jobs, and those that touch a job and its task together.
+
+use serde_json::json;
+
+use super::{
+    Rows,
+    agents::check_incarnation,
+    tasks::{self, Verdict},
+};
+use crate::{
+    agent::AgentStatus,
+    allowance::UsageAnswer,
+    amount::Amount,
+    clock::Timestamp,
+    error::{ConflictCode, Error, Kind, Result},
+    event::{EventType, NewEvent},
+    id::{AgentId, JobId},
+    job::{Entry, EntryKind, Growth, Job, JobOutcome, JobState, Line, Move},
+    limit::{Limit, Meter, MeterKey, Reading, Scope, Window, used},
+    machine::{self, Action},
+    port::{
+        Admission, Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Claim, Extend, Finish, Finished, Report, ResetUsage,
+        Settle, StartAttempt, StartJob, VoidJob,
+    },
+    task::{Task, TaskStatus},
+    usage::{Directive, Figures, WARNING_PERCENT},
+};
+
+/// The most attempts that one heartbeat names.
+pub const MAX_BEAT: usize = 1_000;
+
+/// See [`crate::port::AllowanceStore::readings`].
+pub fn reading(rows: &mut dyn Rows, key: &MeterKey, now: Timestamp) -> Result<Reading> {
+    let (from, to) = key.window.span(now);
+    let buckets = if key.window == Window::Live { Vec::new() } else { rows.buckets(key, from, to)? };
+    let reserved = rows.held(&key.scope, now)?.of(key.meter);
+    Ok(Reading { used: used(&buckets), reserved, buckets })
+}
+
+/// See [`crate::port::AllowanceStore::admit`].
+pub fn admit(rows: &mut dyn Rows, admission: &Admission) -> Result<Job> {
+    match prepare_admission(rows, admission)? {
+        Prepared::Again(job) => Ok(job),
+        Prepared::Fresh(job) => {
+            rows.put_job(job.clone())?;
+            Ok(job)
+        }
+    }
+}
+
+/// An admission that was checked: the one that stands already, or the one to write.
+enum Prepared {
+    Again(Job),
+    Fresh(Job),
+}
+
+fn prepare_admission(rows: &mut dyn Rows, admission: &Admission) -> Result<Prepared> {
+    let now = admission.now;
+    if let Some(job) = rows.job(&admission.job)? {
+        let holds = job.is_live(now);
+        if holds && job.admission == admission.id {
+            return Ok(Prepared::Again(job));
+        }
+        if holds || matches!(job.state, JobState::Started | JobState::Settled) {
+            let detail = format!("job {} was admitted already", job.id);
+            return Err(Error::conflict(ConflictCode::AlreadyAdmitted, detail));
+        }
+    }
+    find_room(rows, &admission.limits, admission.ask, now)?;
+    let line = Line {
+        model: admission.model.clone(),
+        price: admission.price,
+        limits: admission.limits.clone(),
+        high: Figures::default(),
+        cost: Amount::ZERO,
+    };
+    Ok(Prepared::Fresh(Job {
+        id: admission.job.clone(),
+        admission: admission.id.clone(),
+        agent_id: admission.agent_id.clone(),
+        project: admission.project.clone(),
+        ask: admission.ask,
+        admitted_at: now,
+        expires_at: admission.expires_at,
+        started_at: None,
+        state: JobState::Reserved,
+        outcome: None,
+        lines: vec![line],
+        charges: Vec::new(),
+        stopped: false,
+        unadmitted: false,
+        late: false,
+    }))
+}
+
+fn find_room(rows: &mut dyn Rows, limits: &[Limit], ask: Amount, now: Timestamp) -> Result<()> {
+    for limit in limits.iter().filter(|limit| limit.cap.is_some()) {
+        let (from, to) = limit.key.window.span(now);
+        let live = limit.key.window == Window::Live;
+        let buckets = if live { Vec::new() } else { rows.buckets(&limit.key, from, to)? };
+        let held = rows.held(&limit.key.scope, now)?;
+        limit.admit(&buckets, &held, ask).map_err(|refusal| Error::Refused(Box::new(refusal)))?;
+    }
+    Ok(())
+}
+
+/// See [`crate::port::AllowanceStore::start`].
+pub fn start_job(rows: &mut dyn Rows, start: &StartJob) -> Result<Job> {
+    let mut job = existing(rows, &start.job)?;
+    let lost = || {
+        let detail = format!("the reservation of job {} ended before it started", start.job);
+        Err(Error::conflict(ConflictCode::LeaseLost, detail))
+    };
+    match job.state {
+        JobState::Started => return Ok(job),
+        JobState::Reserved if job.is_live(start.now) => {}
+        JobState::Reserved | JobState::Void => return lost(),
+        JobState::Settled if job.started_at.is_some() => return Ok(job),
+        JobState::Settled => return lost(),
+    }
+    mark_started(rows, &mut job, start.now)?;
+    rows.put_job(job.clone())?;
+    Ok(job)
+}
+
+/// See [`crate::port::AllowanceStore::extend`].
+pub fn extend(rows: &mut dyn Rows, extend: &Extend) -> Result<Job> {
+    let mut job = existing(rows, &extend.job)?;
+    hold_longer(rows, &mut job, extend.expires_at, extend.now)?;
+    rows.put_job(job.clone())?;
+    Ok(job)
+}
+
+/// Extends an open job; one that has run out retakes its place, if there is room.
+fn hold_longer(rows: &mut dyn Rows, job: &mut Job, expires_at: Timestamp, now: Timestamp) -> Result<()> {
+    if !job.state.is_open() {
+        let detail = format!("job {} is over", job.id);
+        return Err(Error::conflict(ConflictCode::LeaseLost, detail));
+    }
+    if !job.is_live(now) {
+        // Only what it would hold again: a started job has used its job and its request already.
+        let started = job.state == JobState::Started;
+        let retakes = |meter| match meter {
+            Meter::Jobs | Meter::Requests => !started,
+            Meter::Tokens | Meter::ActiveJobs => true,
+            Meter::Cost => false,
+        };
+        let line = job.lines.first();
+        let limits: Vec<Limit> =
+            line.iter().flat_map(|line| &line.limits).filter(|limit| retakes(limit.key.meter)).cloned().collect();
+        find_room(rows, &limits, job.held().tokens, now)?;
+    }
+    job.expires_at = job.expires_at.max(expires_at);
+    Ok(())
+}
+
+/// See [`crate::port::AllowanceStore::report`].
+pub fn report(rows: &mut dyn Rows, report: &Report) -> Result<UsageAnswer> {
+    let Report { now, .. } = *report;
+    let mut job = match rows.job(&report.job)? {
+        Some(job) => job,
+        None => unadmitted(rows, report)?,
+    };
+    if job.unadmitted && job.state.is_open() {
+        job.expires_at = job.expires_at.max(report.expires_at);
+    }
+    if job.state == JobState::Reserved {
+        mark_started(rows, &mut job, now)?;
+    }
+    let line = match &report.model {
+        Some(model) => job.lines.iter().position(|line| line.model.as_ref() == Some(model)),
+        None => Some(0),
+    };
+    let line = line.unwrap_or_else(|| {
+        job.lines.push(Line {
+            model: report.model.clone(),
+            price: report.price,
+            limits: report.limits.clone(),
+            high: Figures::default(),
+            cost: Amount::ZERO,
+        });
+        job.lines.len() - 1
+    });
+    charge(rows, &mut job, line, report.figures, now)?;
+    let answer = stand(rows, &mut job, line, now)?;
+    rows.put_job(job)?;
+    Ok(answer)
+}
+
+/// A job that nobody admitted: charged as if it had started now.
+fn unadmitted(rows: &mut dyn Rows, report: &Report) -> Result<Job> {
+    let line = Line {
+        model: report.model.clone(),
+        price: report.price,
+        limits: report.limits.clone(),
+        high: Figures::default(),
+        cost: Amount::ZERO,
+    };
+    let mut job = Job {
+        id: report.job.clone(),
+        admission: String::new(),
+        agent_id: report.agent_id.clone(),
+        project: None,
+        ask: Amount::ZERO,
+        admitted_at: report.now,
+        expires_at: report.expires_at,
+        started_at: None,
+        state: JobState::Reserved,
+        outcome: None,
+        lines: vec![line],
+        charges: Vec::new(),
+        stopped: false,
+        unadmitted: true,
+        late: false,
+    };
+    mark_started(rows, &mut job, report.now)?;
+    Ok(job)
+}
+
+/// See [`crate::port::AllowanceStore::settle`].
+pub fn settle(rows: &mut dyn Rows, settle: &Settle) -> Result<Job> {
+    let mut job = existing(rows, &settle.job)?;
+    if job.state.is_open() {
+        close(rows, &mut job, settle.outcome, settle.now)?;
+        rows.put_job(job.clone())?;
+    }
+    Ok(job)
+}
+
+/// See [`crate::port::AllowanceStore::void`].
+pub fn void(rows: &mut dyn Rows, void: &VoidJob) -> Result<()> {
+    match rows.job(&void.job)? {
+        Some(job) if job.admission == void.admission && job.state == JobState::Reserved => {
+            rows.put_job(Job { state: JobState::Void, ..job })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// See [`crate::port::AllowanceStore::reset_usage`].
+pub fn reset_usage(rows: &mut dyn Rows, reset: &ResetUsage) -> Result<()> {
+    let mut moves = Vec::new();
+    for meter in [Meter::Tokens, Meter::Jobs] {
+        let key = MeterKey { scope: Scope::Agent(reset.agent_id.clone()), meter, window: Window::Day };
+        let bucket = key.window.bucket(reset.now);
+        let stands = rows.buckets(&key, bucket, bucket)?.iter().map(|(_, value)| value).sum::<i64>();
+        if stands != 0 {
+            moves.push(Move { key, bucket, delta: -stands });
+        }
+    }
+    let entry = Entry {
+        kind: EntryKind::Reset,
+        at: reset.now,
+        job: None,
+        agent_id: reset.agent_id.clone(),
+        model: None,
+        moves,
+    };
+    book(rows, entry)
+}
+
+/// See [`crate::port::Ledger::assign`].
+pub fn assign(rows: &mut dyn Rows, assign: &Assign) -> Result<Assigned> {
+    let Assign { claim, admission } = assign;
+    if claim.job != admission.job || claim.agent_id != admission.agent_id || claim.expires_at != admission.expires_at {
+        return Err(Error::invalid("assign", "both halves must name the same job, agent and expiry"));
+    }
+    let prepared = tasks::prepare_claim(rows, claim)?;
+    check_agent(rows, claim)?;
+    let (Prepared::Again(mut job) | Prepared::Fresh(mut job)) = prepare_admission(rows, admission)?;
+    if !claim.dispatched && job.state == JobState::Reserved {
+        mark_started(rows, &mut job, claim.now)?;
+    }
+    rows.put_job(job)?;
+    let task = tasks::commit_claim(rows, claim, prepared)?;
+    Ok(Assigned { task })
+}
+
+/// Refuses an agent that may not be given work now; an agent that never registered may take some itself.
+fn check_agent(rows: &mut dyn Rows, claim: &Claim) -> Result<()> {
+    let refuse = |why: &str| {
+        let detail = format!("agent {} {why}", claim.agent_id);
+        Err(Error::conflict(ConflictCode::AgentUnavailable, detail))
+    };
+    let Some(row) = rows.agent(&claim.agent_id)?.filter(|row| !row.deregistered) else {
+        let known = claim.incarnation.is_some() || claim.dispatched;
+        return if known { refuse("is not registered") } else { Ok(()) };
+    };
+    check_incarnation(&row.info, claim.incarnation)?;
+    if row.info.draining {
+        return refuse("is draining");
+    }
+    if claim.dispatched && row.info.status == AgentStatus::Offline {
+        return refuse("is offline");
+    }
+    Ok(())
+}
+
+/// See [`crate::port::Ledger::start`].
+pub fn start(rows: &mut dyn Rows, start: &StartAttempt) -> Result<Task> {
+    // The reservation ends with the lease, so that a lease that lives has its reservation.
+    let (task, now_started) = tasks::start(rows, start)?;
+    if now_started {
+        start_job(rows, &StartJob { job: start.job.clone(), now: start.now })?;
+    }
+    Ok(task)
+}
+
+/// See [`crate::port::Ledger::beat`].
+pub fn beat(rows: &mut dyn Rows, beat: &Beat) -> Result<Vec<BeatAnswer>> {
+    if beat.attempts.len() > MAX_BEAT {
+        return Err(Error::invalid("attempts", "must be at most 1000"));
+    }
+    beat.attempts.iter().map(|attempt| beat_one(rows, beat, attempt)).collect()
+}
+
+fn beat_one(rows: &mut dyn Rows, beat: &Beat, attempt: &BeatAttempt) -> Result<BeatAnswer> {
+    let now = beat.now;
+    let stop = |reason: &str| BeatAnswer {
+        job: attempt.job.clone(),
+        directive: Directive::Stop,
+        reason: Some(reason.to_owned()),
+        lease_expires_at: None,
+        remaining_tokens: None,
+    };
+    let Some(mut job) = rows.job(&attempt.job)?.filter(|job| job.agent_id == beat.agent_id) else {
+        return Ok(stop("lease_lost"));
+    };
+    let held = held_by(rows, beat, &attempt.job)?;
+    if held.is_ok() && job.state == JobState::Reserved && job.is_live(now) {
+        tasks::start(
+            rows,
+            &StartAttempt {
+                job: attempt.job.clone(),
+                agent_id: Some(beat.agent_id.clone()),
+                incarnation: beat.incarnation,
+                now,
+            },
+        )?;
+        mark_started(rows, &mut job, now)?;
+    }
+    if let Some(figures) = attempt.figures {
+        charge(rows, &mut job, 0, figures, now)?;
+    }
+    let row = match held {
+        Ok(row) => row,
+        Err(reason) => {
+            rows.put_job(job)?;
+            return Ok(stop(reason));
+        }
+    };
+    let standing = stand(rows, &mut job, 0, now)?;
+    let Some(record) = rows.attempt(&attempt.job)? else {
+        return Err(Error::backend(format!("attempt {} is missing", attempt.job)));
+    };
+    let answer = if record.deadline.is_some_and(|deadline| deadline <= now) {
+        stop("time_bound")
+    } else if standing.directive == Directive::Stop {
+        // A stopped attempt keeps its lease to come to an end in, and gets no longer one.
+        BeatAnswer { lease_expires_at: row.task.lease_expires_at, ..stop(&standing.reason.unwrap_or_default()) }
+    } else if hold_longer(rows, &mut job, record.renewed_until(now), now).is_err() {
+        stop("lease_lost")
+    } else {
+        let (next, _) = machine::step(&row, &Action::Renew { expires_at: job.expires_at }, now)?;
+        rows.put_task(next)?;
+        BeatAnswer {
+            job: attempt.job.clone(),
+            directive: standing.directive,
+            reason: standing.reason,
+            lease_expires_at: Some(job.expires_at),
+            remaining_tokens: standing.remaining_tokens,
+        }
+    };
+    rows.put_job(job)?;
+    Ok(answer)
+}
+
+/// The task, if this start of the agent holds this attempt of it; else why not.
+fn held_by(
+    rows: &mut dyn Rows,
+    beat: &Beat,
+    id: &JobId,
+) -> Result<std::result::Result<machine::TaskRow, &'static str>> {
+    let Some(row) = rows.task(&id.task)? else { return Ok(Err("lease_lost")) };
+    if row.task.attempt == id.attempt && row.task.status == TaskStatus::Cancelled {
+        return Ok(Err("cancelled"));
+    }
+    if machine::check_holder(&row.task, Some(&beat.agent_id), Some(id.attempt)).is_err() {
+        return Ok(Err("lease_lost"));
+    }
+    let other_start = |incarnation| rows.attempt(id).map(|a| a.is_none_or(|a| a.incarnation != incarnation));
+    if beat.incarnation.map_or(Ok(false), other_start)? {
+        return Ok(Err("lease_lost"));
+    }
+    Ok(Ok(row))
+}
+
+/// See [`crate::port::Ledger::finish`].
+pub fn finish(rows: &mut dyn Rows, finish: &Finish) -> Result<Finished> {
+    let now = finish.end.now;
+    let verdict = tasks::judge(rows, &finish.end)?;
+    let (id, outcome) = match &verdict {
+        Verdict::Repeated(row) => {
+            return tasks::carry_out(rows, &finish.end, Verdict::Repeated(row.clone()));
+        }
+        Verdict::Accepted { attempt, .. } => (attempt.id.clone(), finish.end.ending.outcome().job_outcome()),
+        Verdict::Late { attempt, .. } => {
+            let recorded = attempt.outcome.map_or(JobOutcome::Failed, |outcome| outcome.job_outcome());
+            (attempt.id.clone(), recorded)
+        }
+    };
+    // A job that this store does not know was admitted elsewhere; its settlement is the saga's.
+    if let Some(mut job) = rows.job(&id)? {
+        if job.state == JobState::Reserved && finish.end.ending.proves_start() {
+            mark_started(rows, &mut job, now)?;
+        }
+        if let Some(figures) = finish.figures {
+            charge(rows, &mut job, 0, figures, now)?;
+            stand(rows, &mut job, 0, now)?;
+        }
+        if job.state.is_open() {
+            close(rows, &mut job, outcome, now)?;
+        }
+        rows.put_job(job)?;
+    }
+    tasks::carry_out(rows, &finish.end, verdict)
+}
+
+/// Turns the place into one used job and one used request.
+fn mark_started(rows: &mut dyn Rows, job: &mut Job, now: Timestamp) -> Result<()> {
+    job.state = JobState::Started;
+    job.started_at = Some(now);
+    let Some(line) = job.lines.first() else { return Ok(()) };
+    let used = [(Meter::Jobs, Amount::ONE), (Meter::Requests, Amount::ONE)];
+    spend(rows, job, line, EntryKind::Start, &used, now)?;
+    told(rows, job, "job_started", now, json!({}))
+}
+
+/// Charges the growth of one line since its highest report.
+fn charge(rows: &mut dyn Rows, job: &mut Job, index: usize, figures: Figures, now: Timestamp) -> Result<()> {
+    let Some(line) = job.lines.get_mut(index) else {
+        return Err(Error::backend(format!("job {} has no line {index}", job.id)));
+    };
+    let Growth { tokens, cost } = line.grow(figures);
+    if tokens.is_zero() && cost.is_zero() {
+        return Ok(());
+    }
+    spend(rows, job, &job.lines[index], EntryKind::Charge, &[(Meter::Tokens, tokens), (Meter::Cost, cost)], now)?;
+    if job.state.is_open() {
+        job.note_charge(index, now, tokens);
+    } else {
+        job.late = true;
+    }
+    Ok(())
+}
+
+/// Ends an open job: the refund, and the release of its place.
+fn close(rows: &mut dyn Rows, job: &mut Job, outcome: JobOutcome, now: Timestamp) -> Result<()> {
+    job.outcome = Some(outcome);
+    if job.state == JobState::Reserved {
+        job.state = JobState::Void;
+        return Ok(());
+    }
+    job.state = JobState::Settled;
+    let mut refunded = Amount::ZERO;
+    for charge in job.refunds(outcome) {
+        let Some(line) = job.lines.get(charge.line) else { continue };
+        let daily: Vec<Limit> =
+            line.limits.iter().filter(|limit| limit.key.window == Window::Day).cloned().collect();
+        refunded = refunded.plus(charge.tokens);
+        let entry = Entry {
+            kind: EntryKind::Refund,
+            at: now,
+            job: Some(job.id.clone()),
+            agent_id: job.agent_id.clone(),
+            model: line.model.clone(),
+            moves: Move::each(&daily, Meter::Tokens, charge.at, -charge.tokens.signed()).collect(),
+        };
+        book(rows, entry)?;
+    }
+    let cost: Amount = job.lines.iter().map(|line| line.cost).sum();
+    let figures = json!({ "tokens": job.gross(), "cost_micros": cost, "refunded_tokens": refunded });
+    let event = match outcome {
+        JobOutcome::Completed => "job_completed",
+        JobOutcome::Failed => "job_failed",
+        JobOutcome::Cancelled => "job_cancelled",
+        JobOutcome::Released => "job_released",
+    };
+    told(rows, job, event, now, figures)
+}
+
+/// Moves every meter of a line that counts what was used, and warns of limits that cross 80 %.
+fn spend(
+    rows: &mut dyn Rows,
+    job: &Job,
+    line: &Line,
+    kind: EntryKind,
+    used_now: &[(Meter, Amount)],
+    now: Timestamp,
+) -> Result<()> {
+    let mut moves = Vec::new();
+    for &(meter, amount) in used_now {
+        for movement in Move::each(&line.limits, meter, now, amount.signed()) {
+            moves.push(movement);
+        }
+        let capped = |limit: &&Limit| limit.key.meter == meter && limit.cap.is_some() && !amount.is_zero();
+        for limit in line.limits.iter().filter(capped) {
+            let (from, to) = limit.key.window.span(now);
+            let before = used(&rows.buckets(&limit.key, from, to)?);
+            let after = before.plus(amount);
+            if limit.crosses(WARNING_PERCENT, before, after) {
+                let payload = json!({ "limit": limit.key.to_string(), "used": after, "cap": limit.cap });
+                let event = NewEvent::new(EventType::QuotaWarning, now).agent(&job.agent_id);
+                rows.append_event(event.task(&job.id.task).payload(payload))?;
+            }
+        }
+    }
+    let entry = Entry {
+        kind,
+        at: now,
+        job: Some(job.id.clone()),
+        agent_id: job.agent_id.clone(),
+        model: line.model.clone(),
+        moves,
+    };
+    book(rows, entry)
+}
+
+/// Moves the meters and keeps the entry, together or not at all.
+fn book(rows: &mut dyn Rows, entry: Entry) -> Result<()> {
+    if entry.moves.is_empty() {
+        return Ok(());
+    }
+    for movement in &entry.moves {
+        rows.add(movement)?;
+    }
+    rows.append_entry(entry)
+}
+
+/// What the limits of a line say to its running job; a job that is told to stop is marked so.
+fn stand(rows: &mut dyn Rows, job: &mut Job, index: usize, now: Timestamp) -> Result<UsageAnswer> {
+    let mut answer = UsageAnswer {
+        directive: Directive::Continue,
+        reason: None,
+        remaining_tokens: None,
+        unadmitted: job.unadmitted,
+        late: job.late,
+    };
+    let Some(line) = job.lines.get(index) else { return Ok(answer) };
+    for limit in &line.limits {
+        let (Meter::Tokens | Meter::Cost, Some(cap)) = (limit.key.meter, limit.cap) else { continue };
+        let (from, to) = limit.key.window.span(now);
+        let used = used(&rows.buckets(&limit.key, from, to)?);
+        let directive = Directive::for_use(used, cap);
+        if directive > answer.directive {
+            answer.directive = directive;
+            answer.reason = Some(format!("{} used of {cap}: {}", used, limit.key));
+        }
+        if limit.key.meter == Meter::Tokens {
+            let left = cap.minus(used);
+            answer.remaining_tokens = Some(answer.remaining_tokens.map_or(left, |least| least.min(left)));
+        }
+    }
+    if !job.state.is_open() {
+        answer.directive = Directive::Stop;
+        answer.reason = Some("lease_lost".to_owned());
+    } else if answer.directive == Directive::Stop {
+        job.stopped = true;
+    } else if job.stopped {
+        answer.directive = Directive::Stop;
+        answer.reason.get_or_insert_with(|| "a limit told this job to stop before".to_owned());
+    }
+    Ok(answer)
+}
+
+fn told(
+    rows: &mut dyn Rows,
+    job: &Job,
+    what: &str,
+    now: Timestamp,
+    mut payload: serde_json::Value,
+) -> Result<()> {
+    payload["event"] = json!(what);
+    payload["job_id"] = json!(job.id);
+    if job.unadmitted {
+        payload["unadmitted"] = json!(true);
+    }
+    let event = NewEvent::new(EventType::UsageRecorded, now).agent(&job.agent_id);
+    rows.append_event(event.task(&job.id.task).payload(payload))
+}
+
+fn existing(rows: &mut dyn Rows, id: &JobId) -> Result<Job> {
+    rows.job(id)?.ok_or_else(|| Error::not_found(Kind::Job, id))
+}
+
+/// The recorded day of an agent, from its meters.
+pub fn usage_keys(agent: &AgentId) -> [MeterKey; 3] {
+    let key = |meter, window| MeterKey { scope: Scope::Agent(agent.clone()), meter, window };
+    [
+        key(Meter::Tokens, Window::Day),
+        key(Meter::Jobs, Window::Day),
+        key(Meter::ActiveJobs, Window::Live),
+    ]
+}

@@ -1,0 +1,350 @@
+//! Jobs: attempts seen by the allowance side, and the arithmetic of their charges.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    allowance::Price,
+    amount::Amount,
+    clock::Timestamp,
+    id::{AgentId, JobId, ModelName, ProjectName},
+    limit::{Held, Limit, Meter, MeterKey, Scope, Window},
+    usage::Figures,
+};
+
+/// Where a reservation is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Admitted, not started: it holds its place, one job, one request and the tokens it asked for.
+    Reserved,
+    /// Started: the job and the request are used; it holds its place and what is left of its tokens.
+    Started,
+    /// Ended and charged; it holds nothing.
+    Settled,
+    /// Ended without having started; it held and cost nothing.
+    Void,
+}
+
+impl JobState {
+    /// The name in storage.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Started => "started",
+            Self::Settled => "settled",
+            Self::Void => "void",
+        }
+    }
+
+    /// Whether the reservation holds anything, unless it has expired.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Reserved | Self::Started)
+    }
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobOutcome {
+    /// Nothing is given back.
+    Completed,
+    /// Half of the tokens are given back, rounded down.
+    Failed,
+    /// All of the tokens are given back.
+    Cancelled,
+    /// Nothing is given back.
+    Released,
+}
+
+impl JobOutcome {
+    /// What is given back of `gross` tokens (design §7).
+    pub fn refund(self, gross: Amount) -> Amount {
+        match self {
+            Self::Completed | Self::Released => Amount::ZERO,
+            Self::Failed => Amount::saturating(gross.get() / 2),
+            Self::Cancelled => gross,
+        }
+    }
+}
+
+/// What a job used of one model, and what that is held against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The model; absent where neither task nor agent names one.
+    pub model: Option<ModelName>,
+    /// Its price, pinned at admission.
+    pub price: Option<Price>,
+    /// What is counted, and how far it may go, pinned at admission.
+    pub limits: Vec<Limit>,
+    /// The highest report.
+    pub high: Figures,
+    /// Micro-dollars charged so far.
+    pub cost: Amount,
+}
+
+impl Line {
+    /// Takes a cumulative report, and says what it adds.
+    pub fn grow(&mut self, figures: Figures) -> Growth {
+        let high = self.high.highest(figures);
+        let tokens = high.tokens().minus(self.high.tokens());
+        // A reported cost replaces the computed one; spent money is never given back, so it can only grow.
+        let cost = high.cost_micros.or_else(|| self.price.map(|price| price.cost(&high))).unwrap_or(self.cost);
+        let growth = Growth { tokens, cost: cost.minus(self.cost) };
+        self.cost = self.cost.max(cost);
+        self.high = high;
+        growth
+    }
+}
+
+/// What a report adds to the meters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Growth {
+    /// Tokens.
+    pub tokens: Amount,
+    /// Micro-dollars.
+    pub cost: Amount,
+}
+
+/// Tokens charged at one moment: what a refund is taken from, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// Under which line.
+    pub line: usize,
+    /// When; charges of one line and day are one.
+    pub at: Timestamp,
+    /// How many.
+    pub tokens: Amount,
+}
+
+/// A reservation, and after it the record of what it cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The attempt.
+    pub id: JobId,
+    /// Which admission made it; a lost claim is voided by this, so that it cannot void another's.
+    pub admission: String,
+    /// Who runs it.
+    pub agent_id: AgentId,
+    /// Whose budget it is held against.
+    pub project: Option<ProjectName>,
+    /// Tokens asked for.
+    pub ask: Amount,
+    /// When it was admitted.
+    pub admitted_at: Timestamp,
+    /// When it stops holding anything, unless extended; the same instant as its lease's.
+    pub expires_at: Timestamp,
+    /// When it started.
+    pub started_at: Option<Timestamp>,
+    /// Where it is in its life.
+    pub state: JobState,
+    /// How it ended.
+    pub outcome: Option<JobOutcome>,
+    /// By model, the admitted one first.
+    pub lines: Vec<Line>,
+    /// Tokens charged, oldest first.
+    pub charges: Vec<Charge>,
+    /// A limit told it to stop: it refunds nothing, however it ends.
+    pub stopped: bool,
+    /// It was never admitted; its usage was charged all the same.
+    pub unadmitted: bool,
+    /// It grew after it was settled.
+    pub late: bool,
+}
+
+impl Job {
+    /// The model that it was admitted for.
+    pub fn model(&self) -> Option<&ModelName> {
+        self.lines.first().and_then(|line| line.model.as_ref())
+    }
+
+    /// All tokens used so far.
+    pub fn gross(&self) -> Amount {
+        self.lines.iter().map(|line| line.high.tokens()).sum()
+    }
+
+    /// Whether it holds anything at `now`; at its expiry it does not.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.state.is_open() && self.expires_at > now
+    }
+
+    /// What it holds, if it is live.
+    pub fn held(&self) -> Held {
+        Held {
+            active: Amount::ONE,
+            unstarted: if self.state == JobState::Reserved { Amount::ONE } else { Amount::ZERO },
+            tokens: self.ask.minus(self.gross()),
+        }
+    }
+
+    /// Whether it counts under `scope`.
+    pub fn is_under(&self, scope: &Scope) -> bool {
+        match scope {
+            Scope::Agent(agent) => self.agent_id == *agent,
+            Scope::Model(model) => self.model() == Some(model),
+            Scope::AgentModel(agent, model) => self.agent_id == *agent && self.model() == Some(model),
+            Scope::Project(project) => self.project.as_ref() == Some(project),
+            Scope::Fleet => true,
+        }
+    }
+
+    /// Every scope that it counts under.
+    pub fn scopes(&self) -> Vec<Scope> {
+        let mut scopes = vec![Scope::Fleet, Scope::Agent(self.agent_id.clone())];
+        if let Some(model) = self.model() {
+            scopes.push(Scope::Model(model.clone()));
+            scopes.push(Scope::AgentModel(self.agent_id.clone(), model.clone()));
+        }
+        scopes.extend(self.project.clone().map(Scope::Project));
+        scopes
+    }
+
+    /// Notes that `tokens` were charged under `line`.
+    pub fn note_charge(&mut self, line: usize, at: Timestamp, tokens: Amount) {
+        if tokens.is_zero() {
+            return;
+        }
+        let day = Window::Day.bucket(at);
+        match self.charges.iter_mut().rfind(|c| c.line == line && Window::Day.bucket(c.at) == day) {
+            Some(charge) => charge.tokens = charge.tokens.plus(tokens),
+            None => self.charges.push(Charge { line, at, tokens }),
+        }
+    }
+
+    /// What ending as `outcome` gives back, as negative charges: from the newest charges first, nothing when a
+    /// limit told the job to stop (else a stop would refill what it protects).
+    pub fn refunds(&self, outcome: JobOutcome) -> Vec<Charge> {
+        if self.stopped {
+            return Vec::new();
+        }
+        let mut left = outcome.refund(self.charges.iter().map(|charge| charge.tokens).sum());
+        let mut refunds = Vec::new();
+        for charge in self.charges.iter().rev() {
+            let tokens = charge.tokens.min(left);
+            if !tokens.is_zero() {
+                refunds.push(Charge { tokens, ..charge.clone() });
+            }
+            left = left.minus(tokens);
+        }
+        refunds
+    }
+}
+
+/// What an entry of the ledger records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// A job started: one job, one request.
+    Start,
+    /// A job grew.
+    Charge,
+    /// A job ended and gave back.
+    Refund,
+    /// An operator reset an agent's day.
+    Reset,
+}
+
+/// One change of the meters, append-only: the meters are the sum of the entries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What it records.
+    pub kind: EntryKind,
+    /// When it was written.
+    pub at: Timestamp,
+    /// For which job; a reset has none.
+    pub job: Option<JobId>,
+    /// Whose.
+    pub agent_id: AgentId,
+    /// Of which model.
+    pub model: Option<ModelName>,
+    /// Which meters it moved, in which bucket, by how much.
+    pub moves: Vec<Move>,
+}
+
+/// The movement of one meter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Which.
+    pub key: MeterKey,
+    /// In which bucket.
+    pub bucket: i64,
+    /// By how much.
+    pub delta: i64,
+}
+
+impl Move {
+    /// The movements of every meter of `limits` that counts `meter`, at `at`.
+    pub fn each(limits: &[Limit], meter: Meter, at: Timestamp, delta: i64) -> impl Iterator<Item = Self> {
+        limits.iter().filter(move |limit| limit.key.meter == meter && delta != 0).map(move |limit| Self {
+            key: limit.key.clone(),
+            bucket: limit.key.window.bucket(at),
+            delta,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(charges: &[(i64, u32)]) -> Job {
+        let day = 86_400_000;
+        let mut job = Job {
+            id: "t#1".parse().unwrap(),
+            admission: String::new(),
+            agent_id: "a".parse().unwrap(),
+            project: None,
+            ask: Amount::ZERO,
+            admitted_at: Timestamp::EPOCH,
+            expires_at: Timestamp::MAX,
+            started_at: None,
+            state: JobState::Started,
+            outcome: None,
+            lines: Vec::new(),
+            charges: Vec::new(),
+            stopped: false,
+            unadmitted: false,
+            late: false,
+        };
+        for &(at, tokens) in charges {
+            job.note_charge(0, Timestamp::from_millis(at * day), tokens.into());
+        }
+        job
+    }
+
+    fn refunds(job: &Job, outcome: JobOutcome) -> Vec<(i64, u64)> {
+        job.refunds(outcome).iter().map(|c| (Window::Day.bucket(c.at), c.tokens.get())).collect()
+    }
+
+    #[test]
+    fn refunds_are_floored_and_come_from_the_newest_bucket() {
+        let job = job(&[(1, 4), (1, 6), (2, 3)]);
+        assert_eq!(refunds(&job, JobOutcome::Failed), [(2, 3), (1, 3)], "floor(13 / 2) = 6");
+        assert_eq!(refunds(&job, JobOutcome::Cancelled), [(2, 3), (1, 10)]);
+        assert_eq!(refunds(&job, JobOutcome::Completed), []);
+        assert_eq!(refunds(&job, JobOutcome::Released), []);
+    }
+
+    #[test]
+    fn a_stopped_job_refunds_nothing() {
+        let job = Job { stopped: true, ..job(&[(1, 10)]) };
+        for outcome in [JobOutcome::Failed, JobOutcome::Cancelled] {
+            assert_eq!(refunds(&job, outcome), []);
+        }
+    }
+
+    #[test]
+    fn a_reported_cost_replaces_the_computed_one_and_never_shrinks() {
+        let price = Price { input: 1_000_000u32.into(), output: Amount::ZERO };
+        let mut line = Line { model: None, price: Some(price), limits: vec![], high: Figures::default(), cost: Amount::ZERO };
+        let figures = |tokens: u32, cost: Option<u32>| Figures {
+            tokens_in: tokens.into(),
+            cost_micros: cost.map(Amount::from),
+            ..Figures::default()
+        };
+        assert_eq!(line.grow(figures(10, None)), Growth { tokens: 10u32.into(), cost: 10u32.into() });
+        assert_eq!(line.grow(figures(10, None)), Growth::default(), "replayed");
+        assert_eq!(line.grow(figures(20, Some(5))).cost, Amount::ZERO, "below what was charged");
+        assert_eq!(line.grow(figures(20, Some(25))).cost, 15u32.into());
+        assert_eq!(line.grow(figures(5, None)), Growth::default(), "reordered");
+    }
+}

@@ -1,0 +1,1 @@
+//! Policy of agentic: router, services, dispatcher, reaper, emitters

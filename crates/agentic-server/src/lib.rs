@@ -1,0 +1,1 @@
+//! HTTP server of agentic: thin handlers over the services

@@ -1,0 +1,1 @@
+//! Every port of agentic on Redis
