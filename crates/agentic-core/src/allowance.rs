@@ -99,7 +99,8 @@ impl ModelQuota {
 
     /// The ceiling in micro-dollars; `None` = unlimited.
     pub fn ceiling_micros(&self) -> Option<Amount> {
-        (!self.cost_ceiling.is_zero()).then(|| Amount::saturating(self.cost_ceiling.get().saturating_mul(10_000)))
+        (!self.cost_ceiling.is_zero())
+            .then(|| Amount::saturating(self.cost_ceiling.get().saturating_mul(10_000)))
     }
 }
 
@@ -288,7 +289,8 @@ mod tests {
     #[test]
     fn cost_is_rounded_up_once() {
         let price = Price { input: 3_000_000u32.into(), output: 15_000_000u32.into() };
-        let figures = |i: u32, o: u32| Figures { tokens_in: i.into(), tokens_out: o.into(), ..Figures::default() };
+        let figures =
+            |i: u32, o: u32| Figures { tokens_in: i.into(), tokens_out: o.into(), ..Figures::default() };
         assert_eq!(price.cost(&figures(1_000_000, 0)).get(), 3_000_000, "$3 a million tokens");
         assert_eq!(price.cost(&figures(1, 1)).get(), 18);
         let cheap = Price { input: Amount::ONE, output: Amount::ZERO };

@@ -70,6 +70,11 @@ impl Amount {
         self.0 == 0
     }
 
+    /// [`Amount::is_zero`], as `skip_serializing_if` calls it.
+    pub(crate) fn is_zero_ref(&self) -> bool {
+        self.is_zero()
+    }
+
     /// `self · percent / 100`, rounded up, without overflow.
     pub fn percent(self, percent: u32) -> Self {
         let wide = u128::from(self.0) * u128::from(percent);
@@ -99,7 +104,8 @@ impl TryFrom<u64> for Amount {
 impl FromStr for Amount {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self, Error> {
-        let value = text.replace('_', "").parse().map_err(|_| Error::invalid("amount", "must be a whole number"))?;
+        let value =
+            text.replace('_', "").parse().map_err(|_| Error::invalid("amount", "must be a whole number"))?;
         Self::try_new(value)
     }
 }

@@ -132,7 +132,9 @@ impl Ending {
             Self::Completed(_) => AttemptOutcome::Completed,
             Self::Failed { .. } => AttemptOutcome::Failed,
             Self::Expired { next: Some(_) } => AttemptOutcome::Expired,
-            Self::Expired { next: None } | Self::Released { .. } | Self::Blocked { .. } => AttemptOutcome::Released,
+            Self::Expired { next: None } | Self::Released { .. } | Self::Blocked { .. } => {
+                AttemptOutcome::Released
+            }
         }
     }
 

@@ -258,11 +258,12 @@ impl PartialEq for Error {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::NotFound { kind, id }, Self::NotFound { kind: k, id: i }) => kind == k && id == i,
-            (
-                Self::Conflict { code, detail, holder },
-                Self::Conflict { code: c, detail: d, holder: h },
-            ) => code == c && detail == d && holder == h,
-            (Self::Invalid { field, detail }, Self::Invalid { field: f, detail: d }) => field == f && detail == d,
+            (Self::Conflict { code, detail, holder }, Self::Conflict { code: c, detail: d, holder: h }) => {
+                code == c && detail == d && holder == h
+            }
+            (Self::Invalid { field, detail }, Self::Invalid { field: f, detail: d }) => {
+                field == f && detail == d
+            }
             (Self::Refused(a), Self::Refused(b)) => a == b,
             (Self::Unavailable { what, .. }, Self::Unavailable { what: w, .. })
             | (Self::Unsupported { what }, Self::Unsupported { what: w })

@@ -88,7 +88,8 @@ impl Line {
         let high = self.high.highest(figures);
         let tokens = high.tokens().minus(self.high.tokens());
         // A reported cost replaces the computed one; spent money is never given back, so it can only grow.
-        let cost = high.cost_micros.or_else(|| self.price.map(|price| price.cost(&high))).unwrap_or(self.cost);
+        let cost =
+            high.cost_micros.or_else(|| self.price.map(|price| price.cost(&high))).unwrap_or(self.cost);
         let growth = Growth { tokens, cost: cost.minus(self.cost) };
         self.cost = self.cost.max(cost);
         self.high = high;
@@ -335,7 +336,13 @@ mod tests {
     #[test]
     fn a_reported_cost_replaces_the_computed_one_and_never_shrinks() {
         let price = Price { input: 1_000_000u32.into(), output: Amount::ZERO };
-        let mut line = Line { model: None, price: Some(price), limits: vec![], high: Figures::default(), cost: Amount::ZERO };
+        let mut line = Line {
+            model: None,
+            price: Some(price),
+            limits: vec![],
+            high: Figures::default(),
+            cost: Amount::ZERO,
+        };
         let figures = |tokens: u32, cost: Option<u32>| Figures {
             tokens_in: tokens.into(),
             cost_micros: cost.map(Amount::from),

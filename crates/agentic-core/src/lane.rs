@@ -46,7 +46,8 @@ impl FromStr for Lane {
         let [labels, model, project] = parts.as_slice() else {
             return Err(Error::invalid("lane", "must be labels|model|project"));
         };
-        let labels = labels.split(',').filter(|label| !label.is_empty()).map(str::parse).collect::<Result<_>>()?;
+        let labels =
+            labels.split(',').filter(|label| !label.is_empty()).map(str::parse).collect::<Result<_>>()?;
         let model = (!model.is_empty()).then(|| model.parse()).transpose()?;
         let project = (!project.is_empty()).then(|| project.parse()).transpose()?;
         Ok(Self { labels, model, project })

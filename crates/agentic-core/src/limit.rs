@@ -180,7 +180,8 @@ impl fmt::Display for Window {
 impl FromStr for Window {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::invalid("window", "must be day, sliding:SECS (a multiple of 60), lifetime or live");
+        let wrong =
+            || Error::invalid("window", "must be day, sliding:SECS (a multiple of 60), lifetime or live");
         match text {
             "day" => Ok(Self::Day),
             "lifetime" => Ok(Self::Lifetime),
@@ -274,7 +275,15 @@ impl Limit {
             let left = buckets.get(gone + 1..).unwrap_or_default();
             if fits(self::used(left)) { self.key.window.frees_at(buckets[gone].0) } else { None }
         });
-        Err(Refusal { key: Some(self.key.clone()), reason: self.reason(), used, reserved, need, cap: Some(cap), retry_at })
+        Err(Refusal {
+            key: Some(self.key.clone()),
+            reason: self.reason(),
+            used,
+            reserved,
+            need,
+            cap: Some(cap),
+            retry_at,
+        })
     }
 
     /// Whether `used` crosses `percent` of the cap between `before` and `after`.

@@ -13,7 +13,8 @@ use crate::{
     clock::Timestamp,
     error::{ConflictCode, Error, Result},
     event::{EventType, NewEvent},
-    id::AgentId,
+    id::{AgentId, TaskId},
+    lane::Park,
     task::{BlockCause, PendingReason, Task, TaskEdit, TaskStatus},
 };
 
@@ -197,7 +198,11 @@ pub fn step(row: &TaskRow, action: &Action<'_>, now: Timestamp) -> Result<(TaskR
             }
             next.task.status = *to;
             next.task.fail_reason = Some((*reason).to_owned());
-            let kind = if *to == TaskStatus::Failed { EventType::TaskDeadLettered } else { EventType::TaskCancelled };
+            let kind = if *to == TaskStatus::Failed {
+                EventType::TaskDeadLettered
+            } else {
+                EventType::TaskCancelled
+            };
             events.held(kind, json!({ "reason": reason }));
         }
         Action::Requeue => {
@@ -244,7 +249,10 @@ pub fn check_holder(task: &Task, agent: Option<&AgentId>, attempt: Option<u32>) 
     {
         return Err(Error::Conflict {
             code: ConflictCode::StaleAttempt,
-            detail: format!("attempt {attempt} of task {} is over; it is at attempt {}", task.id, task.attempt),
+            detail: format!(
+                "attempt {attempt} of task {} is over; it is at attempt {}",
+                task.id, task.attempt
+            ),
             holder: task.claimed_by.clone(),
         });
     }
@@ -432,16 +440,23 @@ impl Events<'_> {
     }
 }
 
-/// Why a task that is not final does not run, from what its own row says; a parked lane is the store's to tell.
-pub fn pending_reason(row: &TaskRow, now: Timestamp) -> Option<PendingReason> {
+/// Why a task that is not final does not run.
+///
+/// `open` are its dependencies that are not completed, in its own order, with their statuses; `park` is why its lane
+/// is parked. Both are needed only for a blocked and for a queued task.
+pub fn pending_reason(
+    row: &TaskRow,
+    now: Timestamp,
+    open: &[(TaskId, TaskStatus)],
+    park: Option<&Park>,
+) -> Option<PendingReason> {
     let task = &row.task;
     let reason = |code: &str, detail: String, retry_at| {
         Some(PendingReason { code: code.to_owned(), detail, retry_at })
     };
     match task.status {
         TaskStatus::Blocked if task.blocked_by.contains(&BlockCause::Dependency) => {
-            let more = if task.blocked_by.len() > 1 { ", and is blocked by hand" } else { "" };
-            reason("dependency", format!("waits for {} unfinished dependencies{more}", row.open_dependencies), None)
+            reason("dependency", waits_for(open), None)
         }
         TaskStatus::Blocked => reason("manual", "is blocked by hand until it is unblocked".to_owned(), None),
         TaskStatus::Pending if task.ready_at() > now => {
@@ -455,8 +470,23 @@ pub fn pending_reason(row: &TaskRow, now: Timestamp) -> Option<PendingReason> {
             };
             reason(code, detail, Some(task.ready_at()))
         }
-        TaskStatus::Pending => reason("queued", "waits for the dispatcher".to_owned(), None),
+        TaskStatus::Pending => park
+            .map(|park| park.reason.clone())
+            .or_else(|| reason("queued", "waits for the dispatcher".to_owned(), None)),
         TaskStatus::InProgress | TaskStatus::Completed | TaskStatus::Failed | TaskStatus::Cancelled => None,
+    }
+}
+
+/// Names the dependency that matters most: one that ended without being completed, else the first.
+fn waits_for(open: &[(TaskId, TaskStatus)]) -> String {
+    let ended = open.iter().find(|(_, status)| status.is_final());
+    let more = match open.len() {
+        0 | 1 => String::new(),
+        n => format!(" and {} more", n - 1),
+    };
+    match ended.or(open.first()) {
+        Some((id, status)) => format!("waits for task {id}, which is {status}{more}"),
+        None => "waits for its dependencies".to_owned(),
     }
 }
 

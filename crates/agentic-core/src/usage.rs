@@ -86,7 +86,11 @@ mod tests {
             [says(89), says(90), says(99), says(100), says(101)],
             [Directive::Continue, Directive::WrapUp, Directive::WrapUp, Directive::Stop, Directive::Stop]
         );
-        assert_eq!(Directive::for_use(0u32.into(), 0u32.into()), Directive::Stop, "a cap of nothing is used up");
+        assert_eq!(
+            Directive::for_use(0u32.into(), 0u32.into()),
+            Directive::Stop,
+            "a cap of nothing is used up"
+        );
     }
 
     proptest! {

@@ -116,7 +116,8 @@ pub fn delete_model_quota(rows: &mut dyn Rows, model: &ModelName, now: Timestamp
 /// `Conflict` `stale_incarnation`.
 pub fn check_incarnation(info: &AgentInfo, incarnation: Option<u64>) -> Result<()> {
     if incarnation.is_some_and(|incarnation| incarnation != info.incarnation) {
-        let detail = format!("agent {} was started anew: its incarnation is {} now", info.id, info.incarnation);
+        let detail =
+            format!("agent {} was started anew: its incarnation is {} now", info.id, info.incarnation);
         return Err(Error::conflict(ConflictCode::StaleIncarnation, detail));
     }
     Ok(())
@@ -132,6 +133,7 @@ fn limits_changed(
     agent: Option<&AgentId>,
     model: Option<&ModelName>,
 ) -> Result<()> {
-    let event = NewEvent::new(EventType::LimitsChanged, now).payload(json!({ "agent": agent, "model": model }));
+    let event =
+        NewEvent::new(EventType::LimitsChanged, now).payload(json!({ "agent": agent, "model": model }));
     rows.append_event(NewEvent { agent_id: agent.cloned(), ..event })
 }

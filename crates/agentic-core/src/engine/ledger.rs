@@ -1,5 +1,7 @@
 //! The transitions of jobs, and those that touch a job and its task together.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::{
@@ -14,13 +16,13 @@ use crate::{
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
     event::{EventType, NewEvent},
-    id::{AgentId, JobId},
+    id::JobId,
     job::{Entry, EntryKind, Growth, Job, JobOutcome, JobState, Line, Move},
     limit::{Limit, Meter, MeterKey, Reading, Scope, Window, used},
     machine::{self, Action},
     port::{
-        Admission, Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Claim, Extend, Finish, Finished, Report, ResetUsage,
-        Settle, StartAttempt, StartJob, VoidJob,
+        Admission, Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Claim, Difference, Extend, Finish,
+        Finished, Report, ResetUsage, Settle, StartAttempt, StartJob, VoidJob,
     },
     task::{Task, TaskStatus},
     usage::{Directive, Figures, WARNING_PERCENT},
@@ -146,8 +148,12 @@ fn hold_longer(rows: &mut dyn Rows, job: &mut Job, expires_at: Timestamp, now: T
             Meter::Cost => false,
         };
         let line = job.lines.first();
-        let limits: Vec<Limit> =
-            line.iter().flat_map(|line| &line.limits).filter(|limit| retakes(limit.key.meter)).cloned().collect();
+        let limits: Vec<Limit> = line
+            .iter()
+            .flat_map(|line| &line.limits)
+            .filter(|limit| retakes(limit.key.meter))
+            .cloned()
+            .collect();
         find_room(rows, &limits, job.held().tokens, now)?;
     }
     job.expires_at = job.expires_at.max(expires_at);
@@ -262,7 +268,10 @@ pub fn reset_usage(rows: &mut dyn Rows, reset: &ResetUsage) -> Result<()> {
 /// See [`crate::port::Ledger::assign`].
 pub fn assign(rows: &mut dyn Rows, assign: &Assign) -> Result<Assigned> {
     let Assign { claim, admission } = assign;
-    if claim.job != admission.job || claim.agent_id != admission.agent_id || claim.expires_at != admission.expires_at {
+    if claim.job != admission.job
+        || claim.agent_id != admission.agent_id
+        || claim.expires_at != admission.expires_at
+    {
         return Err(Error::invalid("assign", "both halves must name the same job, agent and expiry"));
     }
     let prepared = tasks::prepare_claim(rows, claim)?;
@@ -357,7 +366,10 @@ fn beat_one(rows: &mut dyn Rows, beat: &Beat, attempt: &BeatAttempt) -> Result<B
         stop("time_bound")
     } else if standing.directive == Directive::Stop {
         // A stopped attempt keeps its lease to come to an end in, and gets no longer one.
-        BeatAnswer { lease_expires_at: row.task.lease_expires_at, ..stop(&standing.reason.unwrap_or_default()) }
+        BeatAnswer {
+            lease_expires_at: row.task.lease_expires_at,
+            ..stop(&standing.reason.unwrap_or_default())
+        }
     } else if hold_longer(rows, &mut job, record.renewed_until(now), now).is_err() {
         stop("lease_lost")
     } else {
@@ -445,7 +457,14 @@ fn charge(rows: &mut dyn Rows, job: &mut Job, index: usize, figures: Figures, no
     if tokens.is_zero() && cost.is_zero() {
         return Ok(());
     }
-    spend(rows, job, &job.lines[index], EntryKind::Charge, &[(Meter::Tokens, tokens), (Meter::Cost, cost)], now)?;
+    spend(
+        rows,
+        job,
+        &job.lines[index],
+        EntryKind::Charge,
+        &[(Meter::Tokens, tokens), (Meter::Cost, cost)],
+        now,
+    )?;
     if job.state.is_open() {
         job.note_charge(index, now, tokens);
     } else {
@@ -593,12 +612,19 @@ fn existing(rows: &mut dyn Rows, id: &JobId) -> Result<Job> {
     rows.job(id)?.ok_or_else(|| Error::not_found(Kind::Job, id))
 }
 
-/// The recorded day of an agent, from its meters.
-pub fn usage_keys(agent: &AgentId) -> [MeterKey; 3] {
-    let key = |meter, window| MeterKey { scope: Scope::Agent(agent.clone()), meter, window };
-    [
-        key(Meter::Tokens, Window::Day),
-        key(Meter::Jobs, Window::Day),
-        key(Meter::ActiveJobs, Window::Live),
-    ]
+/// Recomputes every meter from the entries; answers with what differs, ascending by meter and bucket.
+pub fn differences<'a>(
+    meters: &BTreeMap<(MeterKey, i64), i64>,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> Vec<Difference> {
+    let mut sums: BTreeMap<(MeterKey, i64), (i64, i64)> =
+        meters.iter().map(|(at, value)| (at.clone(), (*value, 0))).collect();
+    for movement in entries.flat_map(|entry| &entry.moves) {
+        let (_, sum) = sums.entry((movement.key.clone(), movement.bucket)).or_default();
+        *sum = sum.saturating_add(movement.delta);
+    }
+    let differs = |((key, bucket), (meter, entries))| {
+        (meter != entries).then_some(Difference { key, bucket, meter, entries })
+    };
+    sums.into_iter().filter_map(differs).collect()
 }

@@ -13,8 +13,8 @@ use crate::{
     id::{AgentId, JobId, TaskId},
     machine::{self, Action, TaskRow},
     port::{
-        Block, CancelTask, Claim, CreateMany, Created, Defer, Edit, EndAttempt, Finished, ParkLane, Progress, Renew,
-        StartAttempt, Unpark, Wake,
+        Block, CancelTask, Claim, CreateMany, Created, Defer, Edit, EndAttempt, Finished, ParkLane, Progress,
+        Renew, StartAttempt, Unpark, Wake,
     },
     task::{BlockCause, MAX_BATCH, MAX_BLOCKERS, NewTask, Task, TaskStatus},
 };
@@ -35,8 +35,11 @@ pub fn create_many(rows: &mut dyn Rows, create: &CreateMany) -> Result<Vec<Creat
             return Err(Error::conflict(ConflictCode::Exists, format!("task {} exists already", task.id)));
         }
     }
-    let fresh: BTreeMap<TaskId, &NewTask> =
-        tasks.iter().filter(|task| !replays.contains_key(&task.id)).map(|task| (task.id.clone(), task)).collect();
+    let fresh: BTreeMap<TaskId, &NewTask> = tasks
+        .iter()
+        .filter(|task| !replays.contains_key(&task.id))
+        .map(|task| (task.id.clone(), task))
+        .collect();
     check_acyclic(&fresh)?;
     let mut waiting: BTreeMap<TaskId, usize> = BTreeMap::new();
     let mut made = Vec::with_capacity(fresh.len());
@@ -153,7 +156,14 @@ fn new_row(
         task.status = TaskStatus::Blocked;
     }
     let ready = task.status == TaskStatus::Pending && task.ready_at() <= now;
-    Ok(TaskRow { task, open_dependencies, lapsed: false, ready, deferred: None, request_digest: new.digest() })
+    Ok(TaskRow {
+        task,
+        open_dependencies,
+        lapsed: false,
+        ready,
+        deferred: None,
+        request_digest: new.digest(),
+    })
 }
 
 /// See [`crate::port::TaskStore::promote_due`].
@@ -313,7 +323,8 @@ pub fn cancel(rows: &mut dyn Rows, cancel: &CancelTask) -> Result<Task> {
     };
     let row = existing(rows, &cancel.task)?;
     let was_running = row.task.status == TaskStatus::InProgress;
-    let task = apply(rows, &row, &Action::Close { status: cancel.status, reason: &cancel.reason }, cancel.now)?;
+    let task =
+        apply(rows, &row, &Action::Close { status: cancel.status, reason: &cancel.reason }, cancel.now)?;
     if was_running {
         let attempt = current_attempt(rows, &task)?;
         rows.put_attempt(Attempt { ended_at: Some(cancel.now), outcome: Some(outcome), ..attempt })?;
@@ -350,7 +361,8 @@ pub(super) fn judge(rows: &mut dyn Rows, end: &EndAttempt) -> Result<Verdict> {
     let task = &row.task;
     if end.attempt.is_none() {
         // Without a fence only the present holder can mean the present attempt, or repeat what ended it.
-        let ended = rows.attempt(&JobId::new(task.id.clone(), task.attempt))?.and_then(|attempt| attempt.digest);
+        let ended =
+            rows.attempt(&JobId::new(task.id.clone(), task.attempt))?.and_then(|attempt| attempt.digest);
         if ended.as_deref() != Some(end.ending.digest().as_str()) {
             machine::check_holder(task, end.agent_id.as_ref(), None)?;
         }
@@ -390,7 +402,8 @@ pub(super) fn judge(rows: &mut dyn Rows, end: &EndAttempt) -> Result<Verdict> {
     let (code, detail) = if current {
         (ConflictCode::AlreadyEnded, format!("attempt {} was ended otherwise", attempt.id))
     } else {
-        let detail = format!("attempt {} is over; task {} is at attempt {}", attempt.id, task.id, task.attempt);
+        let detail =
+            format!("attempt {} is over; task {} is at attempt {}", attempt.id, task.id, task.attempt);
         (ConflictCode::StaleAttempt, detail)
     };
     let holder = task.claimed_by.clone().filter(|_| task.status == TaskStatus::InProgress);

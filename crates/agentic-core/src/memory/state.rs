@@ -1,0 +1,157 @@
+//! What the memory back end holds: the rows, and the indexes that follow from them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use crate::{
+    allowance::{AgentAllowance, ModelQuota},
+    attempt::Attempt,
+    clock::Timestamp,
+    engine::AgentRow,
+    event::{Event, EventId},
+    id::{AgentId, JobId, ModelName, TaskId},
+    job::{Entry, Job},
+    lane::{Head, Lane, LaneView, Park},
+    limit::{MeterKey, Scope},
+    machine::{TaskRow, pending_reason},
+    port::Lanes,
+    task::{Priority, Task, TaskStatus},
+};
+
+/// The order of tasks in their lane.
+type Place = (Priority, Timestamp, TaskId);
+
+/// Rows, and indexes that [`State::index`] keeps.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) tasks: HashMap<TaskId, TaskRow>,
+    pub(super) keys: HashMap<String, TaskId>,
+    pub(super) dependents: HashMap<TaskId, BTreeSet<TaskId>>,
+    pub(super) by_age: BTreeSet<(Timestamp, TaskId)>,
+    pub(super) ready: BTreeMap<Lane, BTreeSet<Place>>,
+    pub(super) due: BTreeSet<(Timestamp, TaskId)>,
+    pub(super) leases: BTreeSet<(Timestamp, TaskId)>,
+    pub(super) running: HashMap<AgentId, BTreeSet<TaskId>>,
+    pub(super) counts: BTreeMap<TaskStatus, u64>,
+    pub(super) attempts: HashMap<JobId, Attempt>,
+    pub(super) parks: BTreeMap<Lane, Park>,
+    pub(super) wake: u64,
+    pub(super) agents: BTreeMap<AgentId, AgentRow>,
+    pub(super) allowances: BTreeMap<AgentId, AgentAllowance>,
+    pub(super) quotas: BTreeMap<ModelName, ModelQuota>,
+    pub(super) limits_revision: u64,
+    pub(super) jobs: HashMap<JobId, Job>,
+    pub(super) open_jobs: HashMap<Scope, BTreeSet<JobId>>,
+    pub(super) expiries: BTreeSet<(Timestamp, JobId)>,
+    pub(super) meters: BTreeMap<(MeterKey, i64), i64>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) history: HashMap<TaskId, Vec<EventId>>,
+    pub(super) last_event: EventId,
+    pub(super) trimmed: EventId,
+    pub(super) settings: HashMap<String, String>,
+}
+
+impl State {
+    /// Adds a task to the indexes, or takes it out.
+    pub(super) fn index(&mut self, row: &TaskRow, add: bool) {
+        fn set<T: Ord>(index: &mut BTreeSet<T>, value: T, add: bool) {
+            if add {
+                index.insert(value);
+            } else {
+                index.remove(&value);
+            }
+        }
+        let task = &row.task;
+        let count = self.counts.entry(task.status).or_default();
+        *count = if add { *count + 1 } else { count.saturating_sub(1) };
+        if *count == 0 {
+            self.counts.remove(&task.status);
+        }
+        if task.status == TaskStatus::Pending && row.ready {
+            let lane = task.lane();
+            let places = self.ready.entry(lane.clone()).or_default();
+            set(places, (task.priority, task.created_at, task.id.clone()), add);
+            if places.is_empty() {
+                self.ready.remove(&lane);
+            }
+        } else if task.status == TaskStatus::Pending {
+            set(&mut self.due, (task.ready_at(), task.id.clone()), add);
+        }
+        if let (Some(at), Some(agent)) = (task.lease_expires_at, &task.claimed_by) {
+            set(&mut self.leases, (at, task.id.clone()), add);
+            set(self.running.entry(agent.clone()).or_default(), task.id.clone(), add);
+        }
+    }
+
+    /// Adds an open job to the indexes, or takes it out.
+    pub(super) fn index_job(&mut self, job: &Job, add: bool) {
+        if !job.state.is_open() {
+            return;
+        }
+        for scope in job.scopes() {
+            let jobs = self.open_jobs.entry(scope).or_default();
+            if add {
+                jobs.insert(job.id.clone());
+            } else {
+                jobs.remove(&job.id);
+            }
+        }
+        let expiry = (job.expires_at, job.id.clone());
+        if add {
+            self.expiries.insert(expiry);
+        } else {
+            self.expiries.remove(&expiry);
+        }
+    }
+
+    /// A task as it is read: with what waits for it, and why it waits itself.
+    pub(super) fn view(&self, row: &TaskRow, now: Timestamp) -> Task {
+        let mut task = row.task.clone();
+        task.blockers = self.dependents.get(&task.id).into_iter().flatten().cloned().collect();
+        let status = |id: &TaskId| self.tasks.get(id).map(|row| (id.clone(), row.task.status));
+        let open: Vec<_> = task
+            .dependencies
+            .iter()
+            .filter_map(status)
+            .filter(|(_, status)| *status != TaskStatus::Completed)
+            .collect();
+        task.pending_reason = pending_reason(row, now, &open, self.parks.get(&task.lane()));
+        task
+    }
+
+    /// The lanes that have a ready task.
+    pub(super) fn lanes(&self, limit: usize) -> Lanes {
+        let view = |(lane, places): (&Lane, &BTreeSet<Place>)| {
+            let (_, _, id) = places.first()?;
+            let head = Head::of(&self.tasks.get(id)?.task);
+            Some(LaneView { lane: lane.clone(), head, park: self.parks.get(lane).cloned() })
+        };
+        let mut views: Vec<LaneView> = self.ready.iter().filter_map(view).collect();
+        views.sort_by(|a, b| {
+            let order = |view: &LaneView| (view.head.priority, view.head.created_at, view.head.id.clone());
+            order(a).cmp(&order(b))
+        });
+        views.truncate(limit);
+        Lanes { views, wake: self.wake }
+    }
+
+    /// Deletes a task, its attempts and what points to it.
+    pub(super) fn delete(&mut self, id: &TaskId) {
+        let Some(row) = self.tasks.remove(id) else { return };
+        self.index(&row, false);
+        self.by_age.remove(&(row.task.created_at, id.clone()));
+        self.dependents.remove(id);
+        self.history.remove(id);
+        for dependency in &row.task.dependencies {
+            if let Some(dependents) = self.dependents.get_mut(dependency) {
+                dependents.remove(id);
+            }
+        }
+        if let Some(key) = &row.task.idempotency_key {
+            self.keys.remove(key);
+        }
+        for attempt in 1..=row.task.attempt {
+            self.attempts.remove(&JobId::new(id.clone(), attempt));
+        }
+    }
+}
