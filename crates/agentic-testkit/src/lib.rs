@@ -1,1 +1,27 @@
-//! The conformance suite, the random-operation model, fault injection and fake agents of agentic
+//! The conformance suite, the random-operation model, fault injection and fake agents of agentic.
+//!
+//! A back end proves that it holds the contracts of [`agentic_core::port`] by running every case of [`cases`]: it
+//! says how to build a [`Fixture`], and [`conformance!`] makes one test of each case.
+//!
+//! ```
+//! use agentic_core::memory::Memory;
+//! use agentic_testkit::Fixture;
+//!
+//! async fn fixture() -> Fixture {
+//!     Fixture::new(Memory::new().ports())
+//! }
+//!
+//! agentic_testkit::conformance!(fixture);
+//! # fn main() {}
+//! ```
+//!
+//! The crate is for tests: a case fails by panicking.
+pub mod cases;
+pub mod expect;
+pub mod fixture;
+pub mod given;
+pub mod invariants;
+mod registry;
+
+pub use fixture::Fixture;
+pub use registry::CASES;

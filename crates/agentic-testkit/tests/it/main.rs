@@ -1,0 +1,4 @@
+//! The suite on the memory back end, and the tests of the suite itself.
+
+mod memory;
+mod registry;
