@@ -1,2 +1,69 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask <command>`, the only task runner of the project.
+
+mod backends;
+mod bench;
+mod ci;
+mod command;
+mod coverage;
+mod readme;
+mod suite;
+mod tidy;
+mod tool;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Developer commands of agentic.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything that CI checks, or only the steps that are named.
+    Ci {
+        /// Steps to run, in this order; all of them when none is named.
+        steps: Vec<ci::Step>,
+    },
+    /// Every test of the workspace, doctests too; ends with "N passed, N failed".
+    Test,
+    /// The conformance suite over the back ends.
+    TestBackends {
+        /// Which back end.
+        #[arg(long, value_enum, default_value_t)]
+        backend: backends::Choice,
+    },
+    /// The rules of the house that a program can check.
+    Tidy,
+    /// Speed, beside the machine's own limits. Arguments go to the benchmark; try `--help` after `--`.
+    Bench {
+        /// Arguments of the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Line coverage of all tests; needs LLVM's tools.
+    Coverage,
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Ci { steps } => ci::run(&steps),
+        Command::Test => suite::run(),
+        Command::TestBackends { backend } => backends::run(backend),
+        Command::Tidy => tidy::run(),
+        Command::Bench { args } => bench::run(&args),
+        Command::Coverage => coverage::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

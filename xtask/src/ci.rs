@@ -1,0 +1,72 @@
+//! `cargo xtask ci`: what CI checks, step by step.
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::{command, readme, suite, tidy, tool};
+
+/// One thing that CI checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// Code is formatted.
+    Fmt,
+    /// The rules of the house that a program can check.
+    Tidy,
+    /// Clippy has nothing to say.
+    Clippy,
+    /// The API documentation builds, without a broken link.
+    Docs,
+    /// Licences, sources, and who may depend on what.
+    Deny,
+    /// The README's first command, the demo, ends well.
+    Demo,
+    /// The commands in the documents exist.
+    Readme,
+    /// Every test; last, for its closing line.
+    Test,
+}
+
+/// Runs the steps that are named, or all, and stops at the first that fails.
+pub(crate) fn run(steps: &[Step]) -> Result<()> {
+    for step in if steps.is_empty() { Step::value_variants() } else { steps } {
+        let name = step.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        eprintln!("== {name}");
+        step.run().with_context(|| format!("{name} failed"))?;
+    }
+    Ok(())
+}
+
+impl Step {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Fmt => command::run(&mut command::cargo(["fmt", "--all", "--check"])),
+            Self::Tidy => tidy::run(),
+            Self::Clippy => {
+                let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+                command::run(&mut command::cargo(args))
+            }
+            Self::Docs => {
+                let mut cargo = command::cargo(["doc", "--workspace", "--no-deps", "--locked"]);
+                command::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
+            }
+            Self::Deny => {
+                tool::DENY.require()?;
+                // The check reads every platform's dependencies, offline.
+                command::run(&mut command::cargo(["fetch", "--locked", "--quiet"]))?;
+                command::run(&mut command::cargo([
+                    "deny",
+                    "--offline",
+                    "check",
+                    "bans",
+                    "licenses",
+                    "sources",
+                ]))
+            }
+            Self::Demo => {
+                command::run(&mut command::cargo(["run", "--locked", "-p", "agentic-cli", "--", "demo"]))
+            }
+            Self::Readme => readme::run(),
+            Self::Test => suite::run(),
+        }
+    }
+}
