@@ -36,6 +36,8 @@ pub mod limit;
 pub mod machine;
 pub mod memory;
 pub mod port;
+pub mod rpc;
 pub mod status;
 pub mod task;
+pub mod text;
 pub mod usage;
