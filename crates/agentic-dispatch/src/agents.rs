@@ -1,0 +1,177 @@
+//! The service of agents.
+
+use std::time::Duration;
+
+use agentic_core::{
+    agent::{AgentInfo, AgentStatus},
+    api::{AttemptDirective, HeartbeatAnswer, HeartbeatBody},
+    error::Result,
+    event::{EventId, EventType},
+    id::{AgentId, JobId},
+    port::{Beat, BeatAttempt, Heartbeat, Register, SetDraining},
+    task::{Task, whole_secs},
+};
+
+use crate::fleet::Fleet;
+
+/// The longest long poll.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);
+/// The most assignments of one answer.
+const MAX_ASSIGNMENTS: usize = 100;
+/// How many events one look at the log brings while an agent waits.
+const PAGE: usize = 256;
+
+/// What is done with agents.
+#[derive(Debug, Clone)]
+pub struct AgentService {
+    fleet: Fleet,
+}
+
+impl AgentService {
+    pub(crate) fn new(fleet: Fleet) -> Self {
+        Self { fleet }
+    }
+
+    /// Registers one start of an agent, and forgets that an earlier start did not take its work.
+    ///
+    /// # Errors
+    /// `Invalid`, `Unavailable`.
+    pub async fn register(&self, agent: agentic_core::agent::AgentSpec) -> Result<AgentInfo> {
+        let now = self.fleet.now();
+        let info = self.fleet.ports().agents.register(Register { agent, now }).await?;
+        self.fleet.skip(&info.id, now);
+        self.with_load(info).await
+    }
+
+    /// Removes an agent.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn deregister(&self, id: &AgentId) -> Result<()> {
+        self.fleet.ports().agents.deregister(id, self.fleet.now()).await
+    }
+
+    /// Reads an agent with its load.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn get(&self, id: &AgentId) -> Result<AgentInfo> {
+        let info = self.fleet.ports().agents.get(id).await?;
+        self.with_load(info).await
+    }
+
+    /// Reads all agents with their loads, ascending by id.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn list(&self) -> Result<Vec<AgentInfo>> {
+        let mut agents = self.fleet.ports().agents.list().await?;
+        let ids: Vec<AgentId> = agents.iter().map(|agent| agent.id.clone()).collect();
+        let loads = self.fleet.ports().allowances.active_jobs(&ids, self.fleet.now()).await?;
+        for (agent, load) in agents.iter_mut().zip(loads) {
+            set_load(agent, load);
+        }
+        Ok(agents)
+    }
+
+    /// Notes that an agent lives, renews and charges what it runs, and says what each attempt is to do.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` `stale_incarnation`; `Invalid` for more than 1,000 attempts.
+    pub async fn heartbeat(&self, id: &AgentId, body: HeartbeatBody) -> Result<HeartbeatAnswer> {
+        let now = self.fleet.now();
+        let HeartbeatBody { incarnation, attempts } = body;
+        let beat = Heartbeat { agent_id: id.clone(), incarnation, now };
+        let agent = self.fleet.ports().agents.heartbeat(beat).await?;
+        let attempts: Vec<BeatAttempt> = attempts
+            .into_iter()
+            .map(|running| BeatAttempt {
+                job: JobId::new(running.task_id, running.attempt),
+                figures: running.usage,
+            })
+            .collect();
+        let answers = if attempts.is_empty() {
+            Vec::new()
+        } else {
+            self.fleet.ports().ledger.beat(Beat { agent_id: id.clone(), incarnation, attempts, now }).await?
+        };
+        let directives = answers
+            .into_iter()
+            .map(|answer| AttemptDirective {
+                task_id: answer.job.task,
+                attempt: answer.job.attempt,
+                directive: answer.directive,
+                reason: answer.reason,
+                lease_secs: answer.lease_expires_at.map(|at| whole_secs(at.since(now))),
+                remaining_tokens: answer.remaining_tokens,
+            })
+            .collect();
+        Ok(HeartbeatAnswer { agent: self.with_load(agent).await?, directives })
+    }
+
+    /// Stops or resumes giving work to an agent.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn set_draining(&self, id: &AgentId, draining: bool) -> Result<AgentInfo> {
+        let set = SetDraining { agent_id: id.clone(), draining, now: self.fleet.now() };
+        let info = self.fleet.ports().agents.set_draining(set).await?;
+        self.with_load(info).await
+    }
+
+    /// The attempts assigned to this start of an agent and not started; waits at most `wait` (cut at 60 s) for one.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` `stale_incarnation`.
+    pub async fn assignments(&self, id: &AgentId, incarnation: u64, wait: Duration) -> Result<Vec<Task>> {
+        let ports = self.fleet.ports();
+        let info = ports.agents.get(id).await?;
+        agentic_core::engine::agents::check_incarnation(&info, Some(incarnation))?;
+        // The cursor is read before the assignments, so that one made in between wakes the wait.
+        let mut cursor = ports.events.last().await?;
+        let deadline = tokio::time::Instant::now() + wait.min(MAX_WAIT);
+        loop {
+            let assigned = ports.tasks.assigned(id, incarnation, MAX_ASSIGNMENTS).await?;
+            if !assigned.is_empty() || !self.dispatched_before(id, &mut cursor, deadline).await? {
+                return Ok(assigned);
+            }
+        }
+    }
+
+    /// Waits until the log tells that something was dispatched to this agent; whether it did before the deadline.
+    async fn dispatched_before(
+        &self,
+        id: &AgentId,
+        cursor: &mut EventId,
+        deadline: tokio::time::Instant,
+    ) -> Result<bool> {
+        let events = &self.fleet.ports().events;
+        loop {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            if left.is_zero() || !events.wait(*cursor, left).await? {
+                return Ok(false);
+            }
+            let page = events.after(*cursor, PAGE).await?;
+            *cursor = page.cursor;
+            let told = |kind| kind == EventType::TaskDispatched || kind == EventType::AgentRegistered;
+            if page.events.iter().any(|event| event.agent_id.as_ref() == Some(id) && told(event.kind)) {
+                return Ok(true);
+            }
+        }
+    }
+
+    async fn with_load(&self, mut info: AgentInfo) -> Result<AgentInfo> {
+        let ids = std::slice::from_ref(&info.id);
+        let loads = self.fleet.ports().allowances.active_jobs(ids, self.fleet.now()).await?;
+        set_load(&mut info, loads.first().copied().unwrap_or(0));
+        Ok(info)
+    }
+}
+
+/// An agent's load is the number of its live reservations, and it has no second copy.
+pub(crate) fn set_load(agent: &mut AgentInfo, load: u32) {
+    agent.current_load = load;
+    if agent.status == AgentStatus::Available && load > 0 {
+        agent.status = AgentStatus::Busy;
+    }
+}

@@ -1,0 +1,360 @@
+//! The service of allowances: what may be used, and what was.
+
+use std::collections::BTreeMap;
+
+use agentic_core::{
+    allowance::{
+        AgentAllowance, ModelQuota, ModelUsage, QuotaCheck, QuotaStatus, UsageAnswer, UsageEvent,
+        UsageRecord, UsageReport,
+    },
+    amount::Amount,
+    attempt::Attempt,
+    clock::Timestamp,
+    error::{Error, Kind, Result},
+    id::{AgentId, JobId, ModelName},
+    job::JobOutcome,
+    limit::{Held, Limit, Meter, MeterKey, Reading, Refusal, Scope, Window},
+    port::{Beat, BeatAnswer, BeatAttempt, Report, ResetUsage, Settle, Unpark, Wake},
+    task::{Task, TaskStatus},
+    usage::{Directive, WARNING_PERCENT},
+};
+
+use crate::{fleet::Fleet, limits::Plan};
+
+/// How many lanes one step of a wake-up wakes.
+const WAKE_STEP: usize = 1_000;
+/// How many steps one wake-up takes at most; the dispatcher's next look finds the rest by itself.
+const WAKE_STEPS: usize = 100;
+
+/// What is done with allowances.
+#[derive(Debug, Clone)]
+pub struct AllowanceService {
+    fleet: Fleet,
+}
+
+impl AllowanceService {
+    pub(crate) fn new(fleet: Fleet) -> Self {
+        Self { fleet }
+    }
+
+    /// Says whether a job of this agent would be admitted now, and what is left. A check reserves nothing.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn check(&self, agent: &AgentId, model: Option<&ModelName>) -> Result<QuotaCheck> {
+        let now = self.fleet.now();
+        let max_load = match self.fleet.ports().agents.get(agent).await {
+            Ok(info) => info.max_load,
+            Err(Error::NotFound { .. }) => 0,
+            Err(error) => return Err(error),
+        };
+        let plan = self.fleet.limits().await?.plan(self.fleet.policy(), agent, max_load, model);
+        self.check_plan(&plan, Amount::ZERO, now).await
+    }
+
+    /// Holds an ask against a plan, without taking anything.
+    pub(crate) async fn check_plan(&self, plan: &Plan, ask: Amount, now: Timestamp) -> Result<QuotaCheck> {
+        let capped: Vec<&Limit> = plan.limits.iter().filter(|limit| limit.cap.is_some()).collect();
+        let keys: Vec<MeterKey> = capped.iter().map(|limit| limit.key.clone()).collect();
+        let readings = self.fleet.ports().allowances.readings(&keys, now).await?;
+        let mut check = QuotaCheck {
+            allowed: true,
+            status: QuotaStatus::Ok,
+            remaining_tokens: None,
+            remaining_jobs: None,
+            reason: None,
+            retry_at: None,
+        };
+        let mut refusal = plan.rule.clone();
+        for (limit, reading) in capped.into_iter().zip(&readings) {
+            let Some(cap) = limit.cap else { continue };
+            let taken = reading.used.plus(reading.reserved);
+            let left = match limit.key.meter {
+                Meter::Tokens => Some(&mut check.remaining_tokens),
+                Meter::Jobs => Some(&mut check.remaining_jobs),
+                _ => None,
+            };
+            if let Some(left) = left {
+                let here = cap.minus(taken);
+                *left = Some(left.map_or(here, |least| least.min(here)));
+            }
+            if taken >= cap.percent(WARNING_PERCENT) {
+                check.status = QuotaStatus::Warning;
+            }
+            refusal = refusal.or_else(|| admit(limit, reading, ask).err());
+        }
+        if let Some(refusal) = refusal {
+            check.allowed = false;
+            check.status = QuotaStatus::Exceeded;
+            check.reason = Some(refusal.to_string());
+            check.retry_at = refusal.retry_at;
+        }
+        Ok(check)
+    }
+
+    /// Charges what a job used so far, and answers what its agent is to do.
+    ///
+    /// While the task's attempt is live, an ending only charges: the task's own ending settles. An attempt's report
+    /// renews its lease, as every call of a holder does.
+    ///
+    /// # Errors
+    /// `Unavailable`; `Conflict` when an assigned attempt's first report comes from somebody else.
+    pub async fn record_usage(&self, report: UsageReport) -> Result<UsageAnswer> {
+        let now = self.fleet.now();
+        let (job, live) = self.attempt_of(&report.job_id, &report.agent_id).await?;
+        let ports = self.fleet.ports();
+        let admitted = ports.allowances.job(&job).await?;
+        let own = admitted.as_ref().and_then(|job| job.model().cloned());
+        let same_model = report.model.is_none() || report.model == own;
+        if let (Some(_), Some(_), true) = (&live, &admitted, same_model) {
+            let figures = Some(report.figures());
+            let attempts = vec![BeatAttempt { job, figures }];
+            let beat = Beat { agent_id: report.agent_id, incarnation: None, attempts, now };
+            let answers = ports.ledger.beat(beat).await?;
+            let answer = answers.into_iter().next();
+            return answer.map(from_beat).ok_or_else(|| Error::backend("the ledger's answer to a beat"));
+        }
+        let model = report.model.clone().or(own);
+        let plan = self.fleet.limits().await?.plan(self.fleet.policy(), &report.agent_id, 0, model.as_ref());
+        let charge = Report {
+            job: job.clone(),
+            agent_id: report.agent_id.clone(),
+            model,
+            figures: report.figures(),
+            limits: plan.limits,
+            price: plan.price,
+            expires_at: now.plus(self.fleet.policy().claim_lease),
+            now,
+        };
+        let answer = ports.allowances.report(charge).await?;
+        let outcome = match report.event {
+            UsageEvent::JobStarted | UsageEvent::JobProgress => None,
+            UsageEvent::JobCompleted => Some(JobOutcome::Completed),
+            UsageEvent::JobFailed => Some(JobOutcome::Failed),
+            UsageEvent::JobCancelled => Some(JobOutcome::Cancelled),
+        };
+        if let (Some(outcome), None) = (outcome, &live) {
+            ports.allowances.settle(Settle { job, outcome, now }).await?;
+        }
+        Ok(answer)
+    }
+
+    /// The job that a report means, and its attempt if that is live and the reporter's. A bare task id, which is what
+    /// the Go library calls a job, means the task's current attempt.
+    async fn attempt_of(&self, job: &JobId, agent: &AgentId) -> Result<(JobId, Option<Attempt>)> {
+        let tasks = &self.fleet.ports().tasks;
+        let task: Option<Task> = match tasks.get(&job.task, self.fleet.now()).await {
+            Ok(task) => Some(task),
+            Err(Error::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let current = task.as_ref().map_or(0, |task| task.attempt);
+        let job = JobId::new(job.task.clone(), if job.attempt == 0 { current } else { job.attempt });
+        let held = task.is_some_and(|task| {
+            task.status == TaskStatus::InProgress
+                && task.attempt == job.attempt
+                && task.claimed_by.as_ref() == Some(agent)
+        });
+        let attempt = if held { tasks.attempt(&job).await? } else { None };
+        Ok((job, attempt.filter(|attempt| attempt.ended_at.is_none())))
+    }
+
+    /// Sets an agent's day to zero, and wakes what waits for it.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn reset_agent(&self, agent: &AgentId) -> Result<()> {
+        let reset = ResetUsage { agent_id: agent.clone(), now: self.fleet.now() };
+        self.fleet.ports().allowances.reset_usage(reset).await?;
+        self.wake(Wake::Scope(Scope::Agent(agent.clone()))).await
+    }
+
+    /// What an agent used today.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn usage(&self, agent: &AgentId) -> Result<UsageRecord> {
+        let now = self.fleet.now();
+        let scope = || Scope::Agent(agent.clone());
+        let keys = [
+            key(scope(), Meter::Tokens, Window::Day),
+            key(scope(), Meter::Jobs, Window::Day),
+            key(scope(), Meter::ActiveJobs, Window::Live),
+        ];
+        let readings = self.fleet.ports().allowances.readings(&keys, now).await?;
+        let [tokens, jobs, active] = readings.as_slice() else {
+            return Err(Error::backend("the reading of three meters"));
+        };
+        let midnight = Window::Day.bucket(now).saturating_mul(86_400_000);
+        Ok(UsageRecord {
+            agent_id: agent.clone(),
+            tokens_used: tokens.used,
+            jobs_started: jobs.used,
+            active_jobs: active.reserved,
+            period_start: Timestamp::from_millis(midnight),
+        })
+    }
+
+    /// What was used of a model, over all agents.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn model_usage(&self, model: &ModelName) -> Result<ModelUsage> {
+        let scope = || Scope::Model(model.clone());
+        let keys = [
+            key(scope(), Meter::Tokens, Window::Day),
+            key(scope(), Meter::Requests, Window::HOUR),
+            key(scope(), Meter::Cost, Window::Lifetime),
+            key(scope(), Meter::ActiveJobs, Window::Live),
+        ];
+        let readings = self.fleet.ports().allowances.readings(&keys, self.fleet.now()).await?;
+        let [tokens, requests, cost, active] = readings.as_slice() else {
+            return Err(Error::backend("the reading of four meters"));
+        };
+        Ok(ModelUsage {
+            model: model.clone(),
+            tokens_today: tokens.used,
+            requests_last_hour: requests.used,
+            cost_micros: cost.used,
+            active_jobs: active.reserved,
+        })
+    }
+
+    /// How many requests one agent made to one model in the last hour.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn hourly_usage(&self, agent: &AgentId, model: &ModelName) -> Result<Amount> {
+        let key = key(Scope::AgentModel(agent.clone(), model.clone()), Meter::Requests, Window::HOUR);
+        let readings = self.fleet.ports().allowances.readings(&[key], self.fleet.now()).await?;
+        Ok(readings.first().map_or(Amount::ZERO, |reading| reading.used))
+    }
+
+    /// Tokens left today, for each of these agents that has a daily limit.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn remaining(&self, agents: &[AgentId]) -> Result<BTreeMap<AgentId, Amount>> {
+        let book = self.fleet.limits().await?;
+        let daily = |agent: &AgentId| {
+            let plan = book.plan(self.fleet.policy(), agent, 0, None);
+            let is_daily = |limit: &Limit| limit.key.meter == Meter::Tokens && limit.cap.is_some();
+            plan.limits
+                .into_iter()
+                .find(is_daily)
+                .and_then(|limit| Some((agent.clone(), limit.key, limit.cap?)))
+        };
+        let limited: Vec<(AgentId, MeterKey, Amount)> = agents.iter().filter_map(daily).collect();
+        let keys: Vec<MeterKey> = limited.iter().map(|(_, key, _)| key.clone()).collect();
+        let readings = self.fleet.ports().allowances.readings(&keys, self.fleet.now()).await?;
+        let left = |((agent, _, cap), reading): ((AgentId, MeterKey, Amount), Reading)| {
+            (agent, cap.minus(reading.used.plus(reading.reserved)))
+        };
+        Ok(limited.into_iter().zip(readings).map(left).collect())
+    }
+
+    /// An agent's own allowance.
+    ///
+    /// # Errors
+    /// `NotFound` when it has none.
+    pub async fn get(&self, agent: &AgentId) -> Result<AgentAllowance> {
+        let own = self.fleet.ports().allowances.allowance(agent).await?;
+        own.ok_or_else(|| Error::not_found(Kind::Allowance, agent))
+    }
+
+    /// All allowances, ascending by agent.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn list(&self) -> Result<Vec<AgentAllowance>> {
+        self.fleet.ports().allowances.allowances().await
+    }
+
+    /// Sets an agent's allowance, and wakes what waits for it.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub async fn set(&self, allowance: AgentAllowance) -> Result<AgentAllowance> {
+        allowance.validate()?;
+        self.fleet.ports().allowances.set_allowance(allowance.clone(), self.fleet.now()).await?;
+        self.wake(Wake::Scope(Scope::Agent(allowance.agent_id.clone()))).await?;
+        Ok(allowance)
+    }
+
+    /// Removes an agent's allowance; the default holds again.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn delete(&self, agent: &AgentId) -> Result<()> {
+        self.fleet.ports().allowances.delete_allowance(agent, self.fleet.now()).await?;
+        self.wake(Wake::Scope(Scope::Agent(agent.clone()))).await
+    }
+
+    /// A model's quota.
+    ///
+    /// # Errors
+    /// `NotFound` when it has none.
+    pub async fn model(&self, model: &ModelName) -> Result<ModelQuota> {
+        let quota = self.fleet.ports().allowances.model_quota(model).await?;
+        quota.ok_or_else(|| Error::not_found(Kind::Model, model))
+    }
+
+    /// All quotas, ascending by model.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn models(&self) -> Result<Vec<ModelQuota>> {
+        self.fleet.ports().allowances.model_quotas().await
+    }
+
+    /// Sets a model's quota, and wakes what waits for it.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn set_model(&self, quota: ModelQuota) -> Result<ModelQuota> {
+        self.fleet.ports().allowances.set_model_quota(quota.clone(), self.fleet.now()).await?;
+        self.wake(Wake::Scope(Scope::Model(quota.model.clone()))).await?;
+        Ok(quota)
+    }
+
+    /// Removes a model's quota.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn delete_model(&self, model: &ModelName) -> Result<()> {
+        self.fleet.ports().allowances.delete_model_quota(model, self.fleet.now()).await?;
+        self.wake(Wake::Scope(Scope::Model(model.clone()))).await
+    }
+
+    /// Wakes what waits, in bounded steps.
+    async fn wake(&self, wake: Wake) -> Result<()> {
+        for _ in 0..WAKE_STEPS {
+            let unpark = Unpark { wake: wake.clone(), limit: WAKE_STEP };
+            if self.fleet.ports().tasks.unpark(unpark).await? < WAKE_STEP {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an ask has room under a limit that was read.
+pub(crate) fn admit(limit: &Limit, reading: &Reading, ask: Amount) -> Result<(), Refusal> {
+    let reserved = reading.reserved;
+    let held = match limit.key.meter {
+        Meter::Tokens => Held { tokens: reserved, ..Held::default() },
+        Meter::ActiveJobs => Held { active: reserved, ..Held::default() },
+        _ => Held { unstarted: reserved, ..Held::default() },
+    };
+    limit.admit(&reading.buckets, &held, ask)
+}
+
+fn key(scope: Scope, meter: Meter, window: Window) -> MeterKey {
+    MeterKey { scope, meter, window }
+}
+
+fn from_beat(answer: BeatAnswer) -> UsageAnswer {
+    let BeatAnswer { directive, reason, remaining_tokens, .. } = answer;
+    let late = directive == Directive::Stop && reason.as_deref() == Some("lease_lost");
+    UsageAnswer { directive, reason, remaining_tokens, unadmitted: false, late }
+}

@@ -1,0 +1,483 @@
+//! The dispatcher: gives ready tasks to fit agents that have room.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use agentic_core::{
+    agent::AgentInfo,
+    amount::Amount,
+    attempt::Ending,
+    clock::Timestamp,
+    error::{ConflictCode, Error, Result},
+    event::{EventId, EventType, NewEvent},
+    id::{AgentId, JobId, ModelName, TaskId},
+    lane::{Head, Lane, Park},
+    limit::{Limit, Meter, Refusal, Scope},
+    port::{Claim, Defer, EndAttempt, ParkLane, Unpark, Wake},
+    task::{PendingReason, Priority, Task},
+};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    agents::set_load,
+    fleet::Fleet,
+    limits::{LimitBook, Plan},
+    policy::Undispatchable,
+    router::{Need, NoEligibleAgent, Router, is_fit},
+    tasks::{Request, quota_reason},
+};
+
+/// How many lanes one tick looks at.
+const MAX_LANES: usize = 10_000;
+/// How many tasks of one lane are read at once.
+const REFILL: usize = 64;
+/// How many due tasks one step moves into their lanes, and how many such steps a tick takes.
+const PROMOTE: (usize, usize) = (1_000, 16);
+/// How many tasks one tick tries before it looks at the world anew.
+const MAX_TRIED: usize = 1_000;
+/// How many events one look at the log brings.
+const PAGE: usize = 256;
+/// How long a task waits that was refused for itself, where no time can be computed.
+const DEFERRAL: Duration = Duration::from_secs(60);
+
+/// What one tick did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tick {
+    /// Tasks given to agents.
+    pub dispatched: usize,
+    /// Lanes that nobody can take now.
+    pub parked: usize,
+    /// It stopped at its bound; more may be dispatched at once.
+    pub more: bool,
+}
+
+/// Why a task was not dispatched.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DispatchError {
+    /// Nobody fits, or all who fit are at capacity.
+    #[error(transparent)]
+    NoEligibleAgent(#[from] NoEligibleAgent),
+    /// Limits refused every agent that fits; the first refusal.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// Gives ready tasks to agents. Any number may run on one fleet.
+#[derive(Debug)]
+pub struct Dispatcher {
+    fleet: Fleet,
+    router: Arc<dyn Router>,
+    errors: AtomicU64,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(fleet: Fleet, router: Arc<dyn Router>) -> Self {
+        Self { fleet, router, errors: AtomicU64::new(0) }
+    }
+
+    /// How many ticks failed so far.
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    /// Gives one task to an agent, and answers which.
+    ///
+    /// # Errors
+    /// [`DispatchError`]; nothing is burnt and nothing is parked.
+    pub async fn dispatch(&self, task: &Task) -> Result<AgentId, DispatchError> {
+        let mut pool = self.pool(self.fleet.now()).await?;
+        let (lane, head) = (task.lane(), Head::of(task));
+        match self.place(&mut pool, &lane, &head, &mut Vec::new()).await? {
+            Placed::Given(agent) => Ok(agent),
+            Placed::Nobody(_) => Err(NoEligibleAgent.into()),
+            Placed::Refused(refusal) => Err(DispatchError::Refused(refusal)),
+            Placed::Lost(error) => Err(error.into()),
+        }
+    }
+
+    /// Runs until it is cancelled: a tick whenever something happened that may let a task run, when a retry is due,
+    /// and every [`crate::Policy::tick`] as a fallback. A store that fails is logged, counted and tried again.
+    pub async fn run(&self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let cursor = self.fleet.ports().events.last().await;
+            // A tick is a sequence of atomic steps; it ends between two of them, never inside one.
+            let Some(tick) = stop.run_until_cancelled(self.tick()).await else { return };
+            match (tick, cursor) {
+                (Ok(tick), _) if tick.more => {}
+                (Ok(_), Ok(cursor)) => {
+                    if stop.run_until_cancelled(self.idle(cursor)).await.is_none() {
+                        return;
+                    }
+                }
+                (Err(error), _) | (Ok(_), Err(error)) => {
+                    self.errors.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(%error, "a tick of the dispatcher failed");
+                    let pause = Duration::from_secs(1).min(self.fleet.policy().tick);
+                    let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for a reason to tick.
+    async fn idle(&self, mut cursor: EventId) {
+        let ports = self.fleet.ports();
+        let mut left = self.fleet.policy().tick;
+        if let Ok(Some(due)) = ports.tasks.next_due().await {
+            left = left.min(due.since(self.fleet.now()).max(Duration::from_millis(1)));
+        }
+        let deadline = tokio::time::Instant::now() + left;
+        loop {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            if left.is_zero() || !matches!(ports.events.wait(cursor, left).await, Ok(true)) {
+                return;
+            }
+            match ports.events.after(cursor, PAGE).await {
+                Ok(page) if page.events.iter().all(|event| !may_let_run(event.kind)) => cursor = page.cursor,
+                _ => return,
+            }
+        }
+    }
+
+    /// Looks once at every lane that has a ready task, and gives what can be given.
+    ///
+    /// # Errors
+    /// Whatever a port answers that is no refusal; what was given stays given.
+    pub async fn tick(&self) -> Result<Tick> {
+        let ports = self.fleet.ports();
+        let now = self.fleet.now();
+        for _ in 0..PROMOTE.1 {
+            if ports.tasks.promote_due(now, PROMOTE.0).await? < PROMOTE.0 {
+                break;
+            }
+        }
+        let lanes = ports.tasks.lanes(MAX_LANES).await?;
+        let mut tick = Tick::default();
+        if lanes.views.is_empty() {
+            return Ok(tick);
+        }
+        let mut pool = self.pool(now).await?;
+        let mut queues = Vec::with_capacity(lanes.views.len());
+        let mut heap = BinaryHeap::with_capacity(lanes.views.len());
+        for view in lanes.views {
+            heap.push(Reverse((place_of(&view.head), queues.len())));
+            let heads = VecDeque::from([view.head]);
+            queues.push(Queue { lane: view.lane, park: view.park, heads, read: false });
+        }
+        let mut tried = 0;
+        while let Some(Reverse((_, index))) = heap.pop() {
+            tried += 1;
+            if tried > MAX_TRIED {
+                tick.more = tick.dispatched > 0;
+                return Ok(tick);
+            }
+            let Some(queue) = queues.get_mut(index) else { continue };
+            let Some(head) = queue.heads.pop_front() else { continue };
+            let mut refusals = Vec::new();
+            match self.place(&mut pool, &queue.lane, &head, &mut refusals).await? {
+                Placed::Given(_) => tick.dispatched += 1,
+                Placed::Lost(_) => {}
+                Placed::Refused(refusal) if is_for_itself(&refusal) => self.defer(&head, &refusal).await?,
+                Placed::Refused(refusal) => {
+                    let reason = PendingReason { retry_at: earliest(&refusals), ..quota_reason(&refusal) };
+                    let scope = refusal.key.as_ref().map(|key| key.scope.clone());
+                    self.park(queue, lanes.wake, &head, reason, scope).await?;
+                    tick.parked += 1;
+                    continue;
+                }
+                Placed::Nobody(reason) => {
+                    self.park(queue, lanes.wake, &head, reason, None).await?;
+                    tick.parked += 1;
+                    continue;
+                }
+            }
+            self.refill(queue).await?;
+            if let Some(next) = queue.heads.front() {
+                heap.push(Reverse((place_of(next), index)));
+            } else if queue.park.is_some() {
+                // Nothing waits here any more, so that what comes next does not inherit an old reason.
+                ports.tasks.unpark(Unpark { wake: Wake::Lane(queue.lane.clone()), limit: 1 }).await?;
+            }
+        }
+        Ok(tick)
+    }
+
+    /// The agents that can be given work now, with their loads.
+    async fn pool(&self, now: Timestamp) -> Result<Pool> {
+        let ports = self.fleet.ports();
+        let skipped = self.fleet.skips(now);
+        let mut agents = ports.agents.list().await?;
+        agents.retain(|agent| is_fit(&Lane::default(), agent) && !skipped.contains(&agent.id));
+        if self.fleet.in_grace(now) {
+            let expired = ports.tasks.expired(now, MAX_LANES).await?;
+            agents.retain(|agent| !expired.iter().any(|(_, attempt)| attempt.agent_id == agent.id));
+        }
+        let ids: Vec<AgentId> = agents.iter().map(|agent| agent.id.clone()).collect();
+        for (agent, load) in agents.iter_mut().zip(ports.allowances.active_jobs(&ids, now).await?) {
+            set_load(agent, load);
+        }
+        let book = self.fleet.limits().await?;
+        Ok(Pool { agents, book, closed: HashMap::new() })
+    }
+
+    /// Tries the agents that fit, best first, until one takes the task.
+    async fn place(
+        &self,
+        pool: &mut Pool,
+        lane: &Lane,
+        head: &Head,
+        refusals: &mut Vec<Refusal>,
+    ) -> Result<Placed> {
+        let need = Need { lane, priority: head.priority };
+        let mut tried: Vec<AgentId> = Vec::new();
+        loop {
+            let mut open = pool.agents.iter().filter(|agent| !tried.contains(&agent.id));
+            let Some(agent) = self.router.choose(&need, &mut open).cloned() else {
+                let first = refusals.first().cloned().map(Box::new);
+                return Ok(first.map_or_else(|| Placed::Nobody(pool.nobody(lane)), Placed::Refused));
+            };
+            let model = lane.model.as_ref().or(agent.default_model()).cloned();
+            let plan = pool.book.plan(self.fleet.policy(), &agent.id, agent.max_load, model.as_ref());
+            if let Some(refusal) = pool.closed_for(&plan, head.estimated_tokens) {
+                refusals.push(refusal);
+                tried.push(agent.id);
+                continue;
+            }
+            match self.assign(lane, head, &agent, model, plan).await {
+                Ok(_) => {
+                    pool.gave(&agent.id);
+                    return Ok(Placed::Given(agent.id));
+                }
+                Err(Error::Refused(refusal)) => {
+                    pool.close(&refusal);
+                    refusals.push(*refusal);
+                    tried.push(agent.id);
+                }
+                Err(Error::Conflict {
+                    code: ConflictCode::AgentUnavailable | ConflictCode::StaleIncarnation,
+                    ..
+                }) => pool.agents.retain(|other| other.id != agent.id),
+                Err(error @ (Error::Conflict { .. } | Error::NotFound { .. })) => {
+                    return Ok(Placed::Lost(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn assign(
+        &self,
+        lane: &Lane,
+        head: &Head,
+        agent: &AgentInfo,
+        model: Option<ModelName>,
+        plan: Plan,
+    ) -> Result<Task> {
+        if let Some(rule) = plan.rule {
+            return Err(Error::Refused(Box::new(rule)));
+        }
+        let request = Request {
+            job: JobId::new(head.id.clone(), head.attempt.saturating_add(1)),
+            agent_id: agent.id.clone(),
+            incarnation: Some(agent.incarnation),
+            lease: self.fleet.policy().lease,
+            dispatched: true,
+        };
+        let assign =
+            request.assign(plan, model, lane.project.clone(), head.estimated_tokens, self.fleet.now());
+        Ok(self.fleet.ports().ledger.assign(assign).await?.task)
+    }
+
+    /// Reads on in a lane whose read heads are used up.
+    async fn refill(&self, queue: &mut Queue) -> Result<()> {
+        if queue.heads.is_empty() && !queue.read {
+            let ready = self.fleet.ports().tasks.ready(&queue.lane, REFILL).await?;
+            // What is read again was just tried and lost to another dispatcher, or deferred; a short read is the end.
+            queue.read = ready.len() < REFILL;
+            queue.heads = ready.into();
+        }
+        Ok(())
+    }
+
+    /// Puts off a task that only its own ask keeps from running, so that it holds up nobody.
+    async fn defer(&self, head: &Head, refusal: &Refusal) -> Result<()> {
+        let now = self.fleet.now();
+        let until = refusal.retry_at.unwrap_or_else(|| now.plus(DEFERRAL));
+        let reason = PendingReason { code: "deferred".to_owned(), ..quota_reason(refusal) };
+        let defer = Defer { task: head.id.clone(), attempt: head.attempt, reason, until, now };
+        ignore_moved(self.fleet.ports().tasks.defer(defer).await.map(drop))
+    }
+
+    /// Parks a lane that nobody can take, or, by policy, counts the look as a failed attempt of its head.
+    async fn park(
+        &self,
+        queue: &Queue,
+        seen: u64,
+        head: &Head,
+        reason: PendingReason,
+        scope: Option<Scope>,
+    ) -> Result<()> {
+        let now = self.fleet.now();
+        let kind = match reason.code.as_str() {
+            "quota" => Some(EventType::DispatchFailedQuota),
+            "no_agent" => Some(EventType::DispatchFailedNoAgent),
+            _ => None,
+        };
+        if self.fleet.policy().undispatchable == Undispatchable::Count && kind.is_some() {
+            return self.count(head, &reason, now).await;
+        }
+        let payload = json!({ "lane": queue.lane, "reason": reason });
+        let event = kind.map(|kind| NewEvent::new(kind, now).task(&head.id).payload(payload));
+        let park = Park { reason, scope, parked_at: now };
+        let park = ParkLane { lane: queue.lane.clone(), park, seen, event };
+        ignore_moved(self.fleet.ports().tasks.park(park).await)
+    }
+
+    /// A look that found nobody, as a failed attempt: claimed by nobody's account, and failed at once.
+    async fn count(&self, head: &Head, reason: &PendingReason, now: Timestamp) -> Result<()> {
+        let tasks = &self.fleet.ports().tasks;
+        let nobody = AgentId::try_new("nobody").map_err(|_| Error::backend("the name of nobody"))?;
+        let job = JobId::new(head.id.clone(), head.attempt.saturating_add(1));
+        let lease = self.fleet.policy().lease;
+        let claim = Claim {
+            job: job.clone(),
+            agent_id: nobody,
+            incarnation: None,
+            lease,
+            expires_at: now.plus(lease),
+            deadline: None,
+            dispatched: false,
+            now,
+        };
+        let task = match tasks.claim(claim).await {
+            Ok(task) => task,
+            Err(error) => return ignore_moved(Err(error)),
+        };
+        let ending =
+            Ending::Failed { error: reason.detail.clone(), next: self.fleet.after_failure(&task, now) };
+        let end =
+            EndAttempt { task: head.id.clone(), attempt: Some(job.attempt), agent_id: None, ending, now };
+        ignore_moved(tasks.end_attempt(end).await.map(drop))
+    }
+}
+
+/// What became of one task.
+#[derive(Debug)]
+enum Placed {
+    /// It has an agent.
+    Given(AgentId),
+    /// Limits refused everybody who fits; the first refusal.
+    Refused(Box<Refusal>),
+    /// Nobody fits, or all who fit are at capacity.
+    Nobody(PendingReason),
+    /// Somebody else was faster.
+    Lost(Error),
+}
+
+/// A lane during a tick.
+#[derive(Debug)]
+struct Queue {
+    lane: Lane,
+    park: Option<Park>,
+    heads: VecDeque<Head>,
+    /// Everything that was ready has been read.
+    read: bool,
+}
+
+/// The agents during a tick, and the limits that were found without room.
+#[derive(Debug)]
+struct Pool {
+    agents: Vec<AgentInfo>,
+    book: Arc<LimitBook>,
+    /// By limit, the least ask that was refused, with the refusal.
+    closed: HashMap<agentic_core::limit::MeterKey, (Amount, Refusal)>,
+}
+
+impl Pool {
+    fn gave(&mut self, id: &AgentId) {
+        if let Some(agent) = self.agents.iter_mut().find(|agent| agent.id == *id) {
+            let load = agent.current_load.saturating_add(1);
+            set_load(agent, load);
+        }
+    }
+
+    /// Remembers a limit without room, so that it is asked once a tick and not once an agent or a task.
+    fn close(&mut self, refusal: &Refusal) {
+        let Some(key) = refusal.key.clone() else { return };
+        let least = self.closed.get(&key).map_or(Amount::MAX, |(least, _)| *least);
+        if refusal.need < least {
+            self.closed.insert(key, (refusal.need, refusal.clone()));
+        }
+    }
+
+    /// The refusal that this plan would meet again.
+    fn closed_for(&self, plan: &Plan, ask: Amount) -> Option<Refusal> {
+        let again = |limit: &Limit| {
+            let (least, refusal) = self.closed.get(&limit.key)?;
+            (limit.need(ask) >= *least).then(|| refusal.clone())
+        };
+        plan.limits.iter().filter(|limit| limit.cap.is_some()).find_map(again)
+    }
+
+    /// Why nobody takes a lane.
+    fn nobody(&self, lane: &Lane) -> PendingReason {
+        let fit = self.agents.iter().filter(|agent| is_fit(lane, agent)).count();
+        let (code, detail) = if fit == 0 {
+            ("no_agent", "no live agent has the labels and the model that this needs".to_owned())
+        } else {
+            ("at_capacity", format!("all {fit} agents that fit are at their max_load"))
+        };
+        PendingReason { code: code.to_owned(), detail, retry_at: None }
+    }
+}
+
+/// The order in which tasks of all lanes are served.
+fn place_of(head: &Head) -> (Priority, Timestamp, TaskId) {
+    (head.priority, head.created_at, head.id.clone())
+}
+
+/// Whether a smaller ask would have had room.
+fn is_for_itself(refusal: &Refusal) -> bool {
+    let tokens = refusal.key.as_ref().is_some_and(|key| key.meter == Meter::Tokens);
+    let taken = refusal.used.plus(refusal.reserved);
+    tokens && refusal.need > Amount::ONE && refusal.cap.is_some_and(|cap| taken < cap)
+}
+
+fn earliest(refusals: &[Refusal]) -> Option<Timestamp> {
+    refusals.iter().filter_map(|refusal| refusal.retry_at).min()
+}
+
+/// Something moved between the read and the step; the next look decides anew.
+fn ignore_moved(result: Result<()>) -> Result<()> {
+    match result {
+        Err(Error::Conflict { .. } | Error::NotFound { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether an event may let a waiting task run.
+fn may_let_run(kind: EventType) -> bool {
+    !matches!(
+        kind,
+        EventType::TaskClaimed
+            | EventType::TaskDispatched
+            | EventType::LateResult
+            | EventType::DispatchFailedNoAgent
+            | EventType::DispatchFailedQuota
+            | EventType::QuotaWarning
+            | EventType::AgentOffline
+            | EventType::AgentDeregistered
+    )
+}

@@ -1,0 +1,213 @@
+//! The reaper: silent agents go offline, expired leases settle and go back to the queue, old records are dropped.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use agentic_core::{
+    attempt::{Attempt, Ending},
+    clock::Timestamp,
+    error::{Error, Result},
+    job::{Job, JobOutcome},
+    port::{EndAttempt, ExpiredJobs, Finish, Reap, Settle},
+    task::Task,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::fleet::Fleet;
+
+/// Where the time of the last sweep stands in the settings.
+const LAST_SWEEP: &str = "sweep.reaper";
+/// How far wall and monotonic clock may part between two sweeps.
+const MAX_DRIFT: Duration = Duration::from_secs(5);
+/// How many agents, attempts and jobs one step takes, and how many steps a sweep.
+const STEP: (usize, usize) = (500, 20);
+/// How often old records are dropped.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// What one sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// Agents that went offline.
+    pub offline: usize,
+    /// Attempts whose lease had run out.
+    pub expired: usize,
+    /// Jobs that were settled without their task.
+    pub settled: usize,
+    /// Nothing expires now: the fleet was not watched for a while, or a clock was moved.
+    pub held: bool,
+}
+
+/// What a reaper remembers between two sweeps.
+#[derive(Debug, Default)]
+struct Memory {
+    clocks: Option<(Timestamp, Duration)>,
+    hold_until: Option<Timestamp>,
+    pruned_at: Option<Timestamp>,
+}
+
+/// Sweeps a fleet. Any number may run on one; none is needed for the correctness of budgets.
+#[derive(Debug)]
+pub struct Reaper {
+    fleet: Fleet,
+    memory: Mutex<Memory>,
+}
+
+impl Reaper {
+    pub(crate) fn new(fleet: Fleet) -> Self {
+        Self { fleet, memory: Mutex::default() }
+    }
+
+    /// Sweeps until it is cancelled; a store that fails is logged and tried again.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut every = tokio::time::interval(self.fleet.policy().sweep_every());
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(every.tick()).await.is_some() {
+            match stop.run_until_cancelled(self.sweep()).await {
+                Some(Err(error)) => tracing::warn!(%error, "a sweep of the reaper failed"),
+                Some(Ok(sweep)) if sweep != Sweep::default() => tracing::debug!(?sweep, "swept"),
+                Some(Ok(_)) => {}
+                None => return,
+            }
+        }
+    }
+
+    /// Sweeps once.
+    ///
+    /// An outage must not expire a healthy fleet: if the last sweep is older than a third of a lease, or wall and
+    /// monotonic clock parted by more than 5 s, nothing expires for one lease, and agents with an expired attempt get
+    /// no work for two heartbeats (design §8).
+    ///
+    /// # Errors
+    /// `Unavailable`; what was swept stays swept.
+    pub async fn sweep(&self) -> Result<Sweep> {
+        let now = self.fleet.now();
+        let held = self.is_held(now).await?;
+        let mut sweep = Sweep { held, ..Sweep::default() };
+        if !held {
+            sweep.offline = self.reap_agents(now).await?;
+            sweep.expired = self.expire_attempts(now).await?;
+            sweep.settled = self.settle_jobs(now).await?;
+        }
+        self.fleet.ports().settings.put(LAST_SWEEP, Some(now.to_string())).await?;
+        self.prune(now).await?;
+        Ok(sweep)
+    }
+
+    async fn is_held(&self, now: Timestamp) -> Result<bool> {
+        let policy = self.fleet.policy();
+        let last = self.fleet.ports().settings.get(LAST_SWEEP).await?;
+        let last: Option<Timestamp> = last.and_then(|text| text.parse().ok());
+        let monotonic = self.fleet.clock().monotonic();
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let drifted = memory.clocks.replace((now, monotonic)).is_some_and(|(wall, mono)| {
+            let passed = monotonic.saturating_sub(mono);
+            now.since(wall.plus(passed)).max(wall.plus(passed).since(now)) > MAX_DRIFT
+        });
+        let unwatched =
+            last.is_some_and(|last| now.since(last) > policy.lease / 3 || last > now.plus(MAX_DRIFT));
+        if drifted || unwatched {
+            memory.hold_until = Some(now.plus(policy.lease));
+            self.fleet.set_grace(now.plus(policy.heartbeat * 2));
+            tracing::warn!(drifted, unwatched, "the fleet was not watched: nothing expires for one lease");
+        }
+        Ok(memory.hold_until.is_some_and(|until| until > now))
+    }
+
+    async fn reap_agents(&self, now: Timestamp) -> Result<usize> {
+        let mut offline = 0;
+        for _ in 0..STEP.1 {
+            let reap = Reap { ttl: self.fleet.policy().agent_ttl, limit: STEP.0, now };
+            let reaped = self.fleet.ports().agents.reap(reap).await?.len();
+            offline += reaped;
+            if reaped < STEP.0 {
+                break;
+            }
+        }
+        Ok(offline)
+    }
+
+    async fn expire_attempts(&self, now: Timestamp) -> Result<usize> {
+        let mut expired = 0;
+        for _ in 0..STEP.1 {
+            let found = self.fleet.ports().tasks.expired(now, STEP.0).await?;
+            let last = found.len() < STEP.0;
+            for (task, attempt) in found {
+                expired += usize::from(self.expire(&task, &attempt, now).await?);
+            }
+            if last {
+                break;
+            }
+        }
+        Ok(expired)
+    }
+
+    /// Ends one expired attempt: it burns a retry if it had started; else its agent, which did not take its work, gets
+    /// none for one backoff.
+    async fn expire(&self, task: &Task, attempt: &Attempt, now: Timestamp) -> Result<bool> {
+        let next = attempt.started_at.map(|_| self.fleet.after_failure(task, now));
+        let ending = Ending::Expired { next };
+        let end = EndAttempt {
+            task: task.id.clone(),
+            attempt: Some(attempt.id.attempt),
+            agent_id: None,
+            ending,
+            now,
+        };
+        match self.fleet.ports().ledger.finish(Finish { end, figures: None }).await {
+            Ok(_) => {}
+            // Renewed, ended or expired by another since it was read.
+            Err(Error::Conflict { .. } | Error::NotFound { .. } | Error::Invalid { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        if next.is_none() {
+            self.fleet.skip(&attempt.agent_id, now.plus(self.fleet.policy().backoff.after(1)));
+        }
+        Ok(true)
+    }
+
+    /// Settles the jobs whose reservation ran out and whose task is not theirs any more, by what their attempt is
+    /// recorded to have come to.
+    async fn settle_jobs(&self, now: Timestamp) -> Result<usize> {
+        let mut settled = 0;
+        for _ in 0..STEP.1 {
+            let found = self.fleet.ports().allowances.expired(ExpiredJobs { limit: STEP.0, now }).await?;
+            let last = found.len() < STEP.0;
+            for job in found {
+                settled += usize::from(self.settle(&job, now).await?);
+            }
+            if last {
+                break;
+            }
+        }
+        Ok(settled)
+    }
+
+    async fn settle(&self, job: &Job, now: Timestamp) -> Result<bool> {
+        let ports = self.fleet.ports();
+        let attempt = ports.tasks.attempt(&job.id).await?;
+        if attempt.as_ref().is_some_and(|attempt| attempt.ended_at.is_none()) {
+            // Its attempt runs, or expires in its own step, which settles both.
+            return Ok(false);
+        }
+        let recorded = attempt.and_then(|attempt| attempt.outcome);
+        let outcome = recorded.map_or(JobOutcome::Failed, |outcome| outcome.job_outcome());
+        ports.allowances.settle(Settle { job: job.id.clone(), outcome, now }).await?;
+        Ok(true)
+    }
+
+    async fn prune(&self, now: Timestamp) -> Result<()> {
+        {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            if memory.pruned_at.is_some_and(|at| now.since(at) < PRUNE_EVERY) {
+                return Ok(());
+            }
+            memory.pruned_at = Some(now);
+        }
+        let (ports, policy) = (self.fleet.ports(), self.fleet.policy());
+        ports.tasks.prune(now.minus(policy.keep_tasks), STEP.0).await?;
+        ports.events.trim(now.minus(policy.keep_events), STEP.0).await?;
+        Ok(())
+    }
+}
