@@ -71,11 +71,13 @@ impl Amount {
     }
 
     /// [`Amount::is_zero`], as `skip_serializing_if` calls it.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
     pub(crate) fn is_zero_ref(&self) -> bool {
         self.is_zero()
     }
 
     /// `self · percent / 100`, rounded up, without overflow.
+    #[must_use]
     pub fn percent(self, percent: u32) -> Self {
         let wide = u128::from(self.0) * u128::from(percent);
         u64::try_from(wide.div_ceil(100)).map_or(Self::MAX, Self::saturating)

@@ -15,7 +15,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { base: Duration::from_secs(5), cap: Duration::from_secs(3_600) }
+        Self { base: Duration::from_secs(5), cap: Duration::from_hours(1) }
     }
 }
 

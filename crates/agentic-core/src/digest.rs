@@ -6,5 +6,5 @@ use sha2::{Digest as _, Sha256};
 /// The SHA-256 of `value` as JSON, in hexadecimal.
 pub(crate) fn of(value: &impl Serialize) -> String {
     let json = serde_json::to_vec(value).expect("plain data always serializes");
-    Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(&json))
 }

@@ -189,7 +189,7 @@ impl FromStr for Window {
             _ => {
                 let secs: u32 =
                     text.strip_prefix("sliding:").ok_or_else(wrong)?.parse().map_err(|_| wrong())?;
-                if secs == 0 || secs % 60 != 0 { Err(wrong()) } else { Ok(Self::Sliding(secs)) }
+                if secs == 0 || !secs.is_multiple_of(60) { Err(wrong()) } else { Ok(Self::Sliding(secs)) }
             }
         }
     }
@@ -255,6 +255,10 @@ impl Limit {
     ///
     /// # Errors
     /// The refusal, with the time at which the window itself has made room, where waiting can.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a refusal is an answer, and is boxed where it becomes an error"
+    )]
     pub fn admit(
         &self,
         buckets: &[(i64, i64)],

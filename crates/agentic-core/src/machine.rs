@@ -491,4 +491,4 @@ fn waits_for(open: &[(TaskId, TaskStatus)]) -> String {
 }
 
 /// The lease that a claim may ask for: at least a second, at most a day.
-pub const LEASE_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
+pub const LEASE_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24));

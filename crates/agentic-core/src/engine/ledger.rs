@@ -116,9 +116,8 @@ pub fn start_job(rows: &mut dyn Rows, start: &StartJob) -> Result<Job> {
     match job.state {
         JobState::Started => return Ok(job),
         JobState::Reserved if job.is_live(start.now) => {}
-        JobState::Reserved | JobState::Void => return lost(),
         JobState::Settled if job.started_at.is_some() => return Ok(job),
-        JobState::Settled => return lost(),
+        JobState::Reserved | JobState::Void | JobState::Settled => return lost(),
     }
     mark_started(rows, &mut job, start.now)?;
     rows.put_job(job.clone())?;
@@ -413,11 +412,13 @@ pub fn finish(rows: &mut dyn Rows, finish: &Finish) -> Result<Finished> {
     let verdict = tasks::judge(rows, &finish.end)?;
     let (id, outcome) = match &verdict {
         Verdict::Repeated(row) => {
-            return tasks::carry_out(rows, &finish.end, Verdict::Repeated(row.clone()));
+            return Ok(Finished::Accepted(Box::new(row.task.clone())));
         }
         Verdict::Accepted { attempt, .. } => (attempt.id.clone(), finish.end.ending.outcome().job_outcome()),
         Verdict::Late { attempt, .. } => {
-            let recorded = attempt.outcome.map_or(JobOutcome::Failed, |outcome| outcome.job_outcome());
+            let recorded = attempt
+                .outcome
+                .map_or(JobOutcome::Failed, super::super::attempt::AttemptOutcome::job_outcome);
             (attempt.id.clone(), recorded)
         }
     };

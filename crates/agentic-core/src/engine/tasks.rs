@@ -137,12 +137,11 @@ fn new_row(
             let missing = || Error::invalid("dependencies", format!("task {dependency} does not exist"));
             rows.task(dependency)?.ok_or_else(missing)?.task.status
         };
-        let waits = match waiting.get_mut(dependency) {
-            Some(waits) => waits,
-            None => {
-                let before = rows.dependents(dependency)?.len();
-                waiting.entry(dependency.clone()).or_insert(before)
-            }
+        let waits = if let Some(waits) = waiting.get_mut(dependency) {
+            waits
+        } else {
+            let before = rows.dependents(dependency)?.len();
+            waiting.entry(dependency.clone()).or_insert(before)
         };
         *waits += 1;
         if *waits > MAX_BLOCKERS {
@@ -348,7 +347,7 @@ pub fn end_attempt(rows: &mut dyn Rows, end: &EndAttempt) -> Result<Finished> {
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// It was ended in the same way before, and nothing came after.
-    Repeated(TaskRow),
+    Repeated(Box<TaskRow>),
     /// It ends now: the task as it must be stored.
     Accepted { row: Box<TaskRow>, events: Vec<NewEvent>, attempt: Attempt },
     /// It is over; what was sent is kept unless it was before.
@@ -383,7 +382,7 @@ pub(super) fn judge(rows: &mut dyn Rows, end: &EndAttempt) -> Result<Verdict> {
     let current = fence == task.attempt;
     let repeated = attempt.digest.as_ref() == Some(&digest);
     if current && repeated {
-        return Ok(Verdict::Repeated(row));
+        return Ok(Verdict::Repeated(Box::new(row)));
     }
     let revives = row.lapsed && end.ending.proves_start();
     if current && (attempt.ended_at.is_none() || revives) {

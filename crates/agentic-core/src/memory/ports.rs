@@ -237,7 +237,9 @@ impl TaskStore for Memory {
                 .take(limit)
                 .map(|row| row.task.id.clone())
                 .collect();
-            ids.iter().for_each(|id| state.delete(id));
+            for id in &ids {
+                state.delete(id);
+            }
             Ok(ids.len())
         })
     }
