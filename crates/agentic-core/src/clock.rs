@@ -16,19 +16,19 @@ use crate::error::Error;
 
 /// An instant: whole milliseconds since 1970-01-01T00:00:00Z, RFC 3339 in JSON.
 ///
-/// The range is 0001-01-01 to 9999-12-30, so that every value has a four-digit year.
+/// The range is 0001-01-01 to 9999-12-29, so that every value has a four-digit year.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Timestamp(i64);
 
 const MIN_MILLIS: i64 = -62_135_596_800_000;
 // The latest instant that every offset can show.
-const MAX_MILLIS: i64 = 253_402_207_200_999;
+const MAX_MILLIS: i64 = 253_402_127_999_999;
 
 impl Timestamp {
     /// The earliest instant, 0001-01-01T00:00:00Z.
     pub const MIN: Self = Self(MIN_MILLIS);
-    /// The latest instant, 9999-12-30T22:00:00.999Z.
+    /// The latest instant, 9999-12-29T23:59:59.999Z.
     pub const MAX: Self = Self(MAX_MILLIS);
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);

@@ -196,6 +196,7 @@ pub fn step(row: &TaskRow, action: &Action<'_>, now: Timestamp) -> Result<(TaskR
             } else {
                 next.task.claimed_by = None;
             }
+            next.task.blocked_by.clear();
             next.task.status = *to;
             next.task.fail_reason = Some((*reason).to_owned());
             let kind = if *to == TaskStatus::Failed {
@@ -492,3 +493,274 @@ fn waits_for(open: &[(TaskId, TaskStatus)]) -> String {
 
 /// The lease that a claim may ask for: at least a second, at most a day.
 pub const LEASE_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24));
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        backoff::Backoff,
+        id::TaskId,
+        task::{NewTask, Priority, TaskResult},
+    };
+
+    const T0: Timestamp = Timestamp::EPOCH;
+
+    fn row(dependencies: u32) -> TaskRow {
+        let new = NewTask { max_retries: 2, ..NewTask::new("t".parse().unwrap(), "x") };
+        let mut task = new.into_task(T0);
+        if dependencies > 0 {
+            task.status = TaskStatus::Blocked;
+            task.blocked_by.insert(BlockCause::Dependency);
+        }
+        TaskRow {
+            task,
+            open_dependencies: dependencies,
+            lapsed: false,
+            ready: dependencies == 0,
+            deferred: None,
+            request_digest: String::new(),
+        }
+    }
+
+    /// What a test may want of a task; [`Want::action`] fills in what its state asks for.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Want {
+        Claim,
+        Renew,
+        Progress,
+        Complete,
+        Fail,
+        Expire,
+        ExpireUnstarted,
+        Release,
+        BlockRunning,
+        Edit,
+        Defer,
+        Promote,
+        Block,
+        Unblock,
+        DependencyCompleted,
+        Cancel,
+        GiveUp,
+        Requeue,
+    }
+
+    const WANTS: [Want; 18] = [
+        Want::Claim,
+        Want::Renew,
+        Want::Progress,
+        Want::Complete,
+        Want::Fail,
+        Want::Expire,
+        Want::ExpireUnstarted,
+        Want::Release,
+        Want::BlockRunning,
+        Want::Edit,
+        Want::Defer,
+        Want::Promote,
+        Want::Block,
+        Want::Unblock,
+        Want::DependencyCompleted,
+        Want::Cancel,
+        Want::GiveUp,
+        Want::Requeue,
+    ];
+
+    fn act(row: &TaskRow, want: Want, now: Timestamp) -> Result<(TaskRow, Vec<NewEvent>)> {
+        let agent: AgentId = "a".parse().unwrap();
+        let later = |secs| now.plus(Duration::from_secs(secs));
+        let follows = || {
+            if row.task.retry_count < row.task.max_retries {
+                Next::RetryAt(now.plus(Backoff::default().after(row.task.retry_count + 1)))
+            } else {
+                Next::DeadLetter
+            }
+        };
+        let result = TaskResult { success: true, ..TaskResult::default() };
+        let reason = PendingReason {
+            code: "deferred".to_owned(),
+            detail: "too big".to_owned(),
+            retry_at: Some(later(9)),
+        };
+        let edit = TaskEdit { priority: Some(Priority::High), ..TaskEdit::default() };
+        let text = || "why".to_owned();
+        let ending = match want {
+            Want::Complete => Ending::Completed(result),
+            Want::Fail => Ending::Failed { error: text(), next: follows() },
+            Want::Expire => Ending::Expired { next: Some(follows()) },
+            Want::ExpireUnstarted => Ending::Expired { next: None },
+            Want::BlockRunning => Ending::Blocked { reason: text() },
+            _ => Ending::Released { reason: text() },
+        };
+        let attempt = row.task.attempt + 1;
+        let action = match want {
+            Want::Claim => Action::Claim { agent: &agent, attempt, expires_at: later(60), dispatched: true },
+            Want::Renew => Action::Renew { expires_at: later(60) },
+            Want::Progress => Action::Progress { progress: Some(7), notes: None },
+            Want::Edit => Action::Edit(&edit),
+            Want::Defer => Action::Defer { reason: &reason, until: later(9) },
+            Want::Promote => Action::Promote,
+            Want::Block => Action::Block { reason: "why" },
+            Want::Unblock => Action::Unblock,
+            Want::DependencyCompleted => Action::DependencyCompleted,
+            Want::Cancel => Action::Close { status: TaskStatus::Cancelled, reason: "why" },
+            Want::GiveUp => Action::Close { status: TaskStatus::Failed, reason: "why" },
+            Want::Requeue => Action::Requeue,
+            _ => Action::End(&ending),
+        };
+        step(row, &action, now)
+    }
+
+    /// The picture of design §5, as pairs: from which status what may lead to which.
+    fn is_drawn(from: TaskStatus, want: Want, to: TaskStatus) -> bool {
+        use TaskStatus::{Blocked, Cancelled, Completed, Failed, InProgress, Pending};
+        match want {
+            Want::Claim => (from, to) == (Pending, InProgress),
+            Want::Renew | Want::Progress => (from, to) == (InProgress, InProgress),
+            Want::Complete => matches!((from, to), (InProgress | Pending, Completed)),
+            Want::Fail => matches!((from, to), (InProgress, Pending | Failed) | (Pending, Pending)),
+            Want::Expire => matches!((from, to), (InProgress, Pending | Failed)),
+            Want::ExpireUnstarted | Want::Release => (from, to) == (InProgress, Pending),
+            Want::BlockRunning => (from, to) == (InProgress, Blocked),
+            Want::Edit => from == to && matches!(from, Pending | Blocked),
+            Want::Defer | Want::Promote => (from, to) == (Pending, Pending),
+            Want::Block => matches!((from, to), (Pending | Blocked, Blocked)),
+            Want::Unblock => matches!((from, to), (Blocked, Pending | Blocked)),
+            Want::DependencyCompleted => from == to || (from, to) == (Blocked, Pending),
+            Want::Cancel => !from.is_final() && to == Cancelled,
+            Want::GiveUp => !from.is_final() && to == Failed,
+            Want::Requeue => matches!((from, to), (Failed | Cancelled, Pending | Blocked)),
+        }
+    }
+
+    fn check_shape(row: &TaskRow) {
+        let task = &row.task;
+        let running = task.status == TaskStatus::InProgress;
+        assert_eq!(task.lease_expires_at.is_some(), running, "a lease while running, and only then");
+        assert!(!running || task.claimed_by.is_some(), "a running task has a holder");
+        assert_eq!(
+            task.status == TaskStatus::Blocked,
+            !task.blocked_by.is_empty() && !task.status.is_final()
+        );
+        assert!(task.retry_count <= task.max_retries);
+        assert!(!row.ready || task.status == TaskStatus::Pending, "only a pending task stands in a lane");
+        assert!(!row.lapsed || task.status == TaskStatus::Pending);
+        assert_eq!(task.status == TaskStatus::Completed, task.result.is_some());
+        let waits_for_one = task.blocked_by.contains(&BlockCause::Dependency);
+        assert!(!waits_for_one || row.open_dependencies > 0, "a cleared cause is gone");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Whatever is wanted in whatever order: only drawn transitions happen, the shape holds, attempts only grow, a
+        /// retry is burnt only by a failure, and a refusal is a conflict.
+        #[test]
+        fn every_path_keeps_to_the_picture(
+            dependencies in 0u32..3,
+            wants in proptest::collection::vec((0..WANTS.len(), 0u64..90), 1..60),
+        ) {
+            let mut row = row(dependencies);
+            let mut now = T0;
+            for (want, secs) in wants {
+                let want = WANTS[want];
+                now = now.plus(Duration::from_secs(secs));
+                if want == Want::DependencyCompleted && row.open_dependencies == 0 {
+                    continue;
+                }
+                match act(&row, want, now) {
+                    Ok((next, events)) => {
+                        prop_assert!(is_drawn(row.task.status, want, next.task.status), "{want:?}: {row:?}");
+                        check_shape(&next);
+                        prop_assert!(next.task.attempt >= row.task.attempt);
+                        prop_assert!(next.task.attempt == row.task.attempt || want == Want::Claim);
+                        let burns = matches!(want, Want::Fail | Want::Expire);
+                        prop_assert!(next.task.retry_count <= row.task.retry_count || burns);
+                        let moved = next.task.status != row.task.status;
+                        let told = !events.is_empty();
+                        prop_assert!(!moved || told || want == Want::DependencyCompleted, "{want:?} is silent");
+                        row = next;
+                    }
+                    Err(error) => prop_assert!(matches!(error, Error::Conflict { .. }), "{want:?}: {error:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_task_gets_one_attempt_more_than_its_retries() {
+        let mut row = row(0);
+        let mut now = T0;
+        let mut waits = Vec::new();
+        loop {
+            row = act(&row, Want::Claim, now).unwrap().0;
+            row = act(&row, Want::Fail, now).unwrap().0;
+            let Some(at) = row.task.retry_at else { break };
+            assert!(act(&row, Want::Claim, now).is_err(), "the backoff holds");
+            waits.push(at.since(now).as_secs());
+            now = at;
+        }
+        assert_eq!((waits, row.task.attempt), (vec![5, 10], 3));
+        assert_eq!(row.task.status, TaskStatus::Failed);
+        assert_eq!(row.task.fail_reason.as_deref(), Some(MAX_RETRIES_EXCEEDED));
+        let back = act(&row, Want::Requeue, now).unwrap().0;
+        assert_eq!((back.task.attempt, back.task.retry_count, back.task.fail_reason), (3, 0, None));
+    }
+
+    #[test]
+    fn policy_cannot_pass_the_count() {
+        let claimed = act(&row(0), Want::Claim, T0).unwrap().0;
+        let early = Ending::Failed { error: String::new(), next: Next::DeadLetter };
+        assert!(matches!(step(&claimed, &Action::End(&early), T0), Err(Error::Invalid { .. })));
+        let mut spent = claimed;
+        spent.task.retry_count = 2;
+        let more = Ending::Failed { error: String::new(), next: Next::RetryAt(T0) };
+        assert!(matches!(step(&spent, &Action::End(&more), T0), Err(Error::Invalid { .. })));
+    }
+
+    #[test]
+    fn an_expired_attempt_may_still_complete_until_somebody_touches_the_task() {
+        let claimed = act(&row(0), Want::Claim, T0).unwrap().0;
+        let after = T0.plus(Duration::from_secs(60));
+        assert!(act(&claimed, Want::Expire, T0).unwrap_err().is_conflict(ConflictCode::LeaseLive));
+        let lapsed = act(&claimed, Want::Expire, after).unwrap().0;
+        assert_eq!((lapsed.task.status, lapsed.task.retry_count), (TaskStatus::Pending, 1));
+        assert_eq!(act(&lapsed, Want::Complete, after).unwrap().0.task.status, TaskStatus::Completed);
+        let edited = act(&lapsed, Want::Edit, after).unwrap().0;
+        assert!(act(&edited, Want::Complete, after).is_err());
+    }
+
+    #[test]
+    fn both_causes_of_a_block_must_clear() {
+        let blocked = act(&row(1), Want::Block, T0).unwrap().0;
+        let unblocked = act(&blocked, Want::Unblock, T0).unwrap().0;
+        assert_eq!(unblocked.task.status, TaskStatus::Blocked);
+        let free = act(&unblocked, Want::DependencyCompleted, T0).unwrap().0;
+        assert_eq!((free.task.status, free.ready), (TaskStatus::Pending, true));
+        let by_hand = act(&blocked, Want::DependencyCompleted, T0).unwrap().0;
+        assert_eq!(by_hand.task.status, TaskStatus::Blocked);
+        assert_eq!(act(&by_hand, Want::Unblock, T0).unwrap().0.task.status, TaskStatus::Pending);
+    }
+
+    #[test]
+    fn why_a_task_waits() {
+        let reason =
+            |row: &TaskRow, now, open: &[(TaskId, TaskStatus)]| pending_reason(row, now, open, None).unwrap();
+        let open = [("d".parse().unwrap(), TaskStatus::Pending), ("e".parse().unwrap(), TaskStatus::Failed)];
+        let blocked = reason(&row(2), T0, &open);
+        assert_eq!(
+            (blocked.code.as_str(), blocked.detail.as_str()),
+            ("dependency", "waits for task e, which is failed and 1 more")
+        );
+        assert_eq!(reason(&row(0), T0, &[]).code, "queued");
+        let claimed = act(&row(0), Want::Claim, T0).unwrap().0;
+        assert_eq!(pending_reason(&claimed, T0, &[], None), None);
+        let failed = act(&claimed, Want::Fail, T0).unwrap().0;
+        assert_eq!(reason(&failed, T0, &[]).code, "backoff");
+        assert_eq!(reason(&failed, T0, &[]).retry_at, Some(T0.plus(Duration::from_secs(5))));
+        let deferred = act(&row(0), Want::Defer, T0).unwrap().0;
+        assert_eq!(reason(&deferred, T0, &[]).code, "deferred");
+    }
+}
