@@ -64,6 +64,10 @@ fn library(name: &str, folder: &str, lib: &str) -> Option<String> {
         return Some(format!("package {name} belongs in crates/{name}"));
     }
     let docs: Vec<&str> = lib.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
+    if lib.lines().all(|line| line.is_empty() || line.starts_with("//")) {
+        // A place that is kept for later has nothing to show.
+        return None;
+    }
     let runnable = |line: &&&str| matches!(**line, "```" | "```rust" | "```no_run");
     let fences = docs.iter().filter(|line| line.starts_with("```")).step_by(2);
     let examples = fences.filter(runnable).count();
@@ -92,7 +96,8 @@ mod tests {
     #[test]
     fn crates_show_how_they_are_used() {
         assert!(library("a", "crates/a", "//! A.\n//!\n//! ```\n//! use a;\n//! ```\n").is_none());
-        assert!(library("a", "crates/a", "//! A.\n//!\n//! ```text\n//! x\n//! ```\n").is_some());
+        assert!(library("a", "crates/a", "//! A.\n//!\n//! ```text\n//! x\n//! ```\nmod b;\n").is_some());
+        assert!(library("a", "crates/a", "//! Reserved.\n").is_none());
         assert!(library("a", "crates/b", "").is_some());
     }
 }
