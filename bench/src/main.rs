@@ -1,0 +1,68 @@
+//! Speed, measured beside the limits of the machine that it runs on: `cargo xtask bench`.
+//!
+//! The figures are for people. They move with the machine, so nothing gates on them, and a missed target is told, not
+//! failed.
+
+mod cycle;
+mod latency;
+mod raw;
+mod report;
+mod scale;
+mod timer;
+mod world;
+
+use std::{
+    io::{Write, stdout},
+    path::PathBuf,
+};
+
+use anyhow::Result;
+use clap::Parser;
+
+use report::Report;
+use world::Backend;
+
+/// Measures agentic beside the machine's own limits.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench --")]
+struct Args {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Which back ends to measure.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Backend::Memory, Backend::Sqlite])]
+    backend: Vec<Backend>,
+    /// Cycles of assign, start and finish on each back end; a tenth of it on SQLite.
+    #[arg(long, default_value_t = 200_000)]
+    cycles: u32,
+    /// Submissions to an idle fleet, one after the other.
+    #[arg(long, default_value_t = 1_000)]
+    submissions: u32,
+    /// How large a backlog is held against one of 1,000 tasks.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=9_000_000))]
+    waiting: u32,
+    /// How large a fleet is held against one of 10 agents.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=99_999))]
+    agents: u32,
+    /// Where files are written; the speed of the disk matters.
+    #[arg(long, default_value = "target")]
+    dir: PathBuf,
+    /// The binary `agentic`, whose start is measured.
+    #[arg(long)]
+    agentic: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let mut report = Report::default();
+    raw::measure(&args.dir, &mut report).await?;
+    for backend in &args.backend {
+        cycle::measure(*backend, &args, &mut report).await?;
+        latency::measure(*backend, &args, &mut report).await?;
+        scale::measure(*backend, &args, &mut report).await?;
+    }
+    let text = if args.json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
+    writeln!(stdout(), "{}", text.trim_end())?;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What one dispatch costs as the backlog and the fleet grow.
+
+use std::sync::Arc;
+
+use agentic_core::{
+    event::EventType,
+    id::{AgentId, TaskId},
+};
+use agentic_dispatch::{Fleet, LeastLoaded};
+use anyhow::{Result, ensure};
+
+use crate::{
+    Args,
+    report::{Report, Target},
+    timer::{Timer, percentile},
+    world::{Backend, World},
+};
+
+/// How many tasks each tick of the dispatcher can give away.
+const EACH: u32 = 100;
+/// How many ticks are measured.
+const TICKS: u32 = 15;
+/// How many lanes of tasks stand beside the one that agents can take.
+const LANES: u32 = 10;
+
+/// Measures the cost at a large size and at the small one, and tells the ratio of the two.
+pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) -> Result<()> {
+    eprintln!("{backend}: scale");
+    let backlog = |waiting| Size { agents: 10, waiting, open: waiting / 2 };
+    let fleet = |agents| Size { agents, waiting: 1_000, open: EACH };
+    for (small, large, what, most) in [
+        (backlog(1_000), backlog(args.waiting), format!("{} waiting", args.waiting), 1.5),
+        (fleet(10), fleet(args.agents), format!("{} agents", args.agents), 3.0),
+    ] {
+        let (small, large) = (cost(backend, args, small).await?, cost(backend, args, large).await?);
+        report.figure(format!("{backend}: a dispatch, {what}"), large, "ms", None, None);
+        let name = format!("{backend}: as a multiple of that at {}", if most < 2.0 { "1000" } else { "10" });
+        report.figure(name, large / small, "×", Some(Target::AtMost(most)), None);
+    }
+    Ok(())
+}
+
+/// What stands in a fleet.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    agents: u32,
+    /// How many tasks wait.
+    waiting: u32,
+    /// How many of them agents can take; the others are of lanes that nobody can take.
+    open: u32,
+}
+
+/// Milliseconds that a dispatch costs: the median over some ticks that each give away [`EACH`] tasks.
+async fn cost(backend: Backend, args: &Args, size: Size) -> Result<f64> {
+    let Size { agents, waiting, open } = size;
+    let world = World::new(backend, &args.dir).await?;
+    world.agents(agents, EACH.div_ceil(agents)).await?;
+    let fleet = world.fleet().await?;
+    let dispatcher = fleet.dispatcher(Arc::new(LeastLoaded));
+    let stuck = (waiting - open) / LANES;
+    for lane in 0..LANES {
+        world.tasks(lane * stuck, stuck, Some(&format!("nobody-{lane}"))).await?;
+    }
+    let mut next = LANES * stuck;
+    world.tasks(next, open, None).await?;
+    next += open;
+    let mut times = Vec::new();
+    for _ in 0..TICKS {
+        let cursor = world.ports.events.last().await?;
+        let timer = Timer::start();
+        let tick = dispatcher.tick().await?;
+        let given = u32::try_from(tick.dispatched)?;
+        ensure!(given > 0, "a tick gave nothing away");
+        times.push(timer.elapsed() / given);
+        for (task, agent) in given_since(&fleet, cursor).await? {
+            crate::world::finish(&world.ports, &task, &agent).await?;
+        }
+        world.tasks(next, given, None).await?;
+        next += given;
+    }
+    Ok(percentile(&mut times, 50))
+}
+
+/// What was dispatched after a cursor, and to whom.
+async fn given_since(fleet: &Fleet, mut cursor: u64) -> Result<Vec<(TaskId, AgentId)>> {
+    let mut given = Vec::new();
+    loop {
+        let page = fleet.ports().events.after(cursor, 1_000).await?;
+        if page.events.is_empty() {
+            return Ok(given);
+        }
+        cursor = page.cursor;
+        let dispatched = page.events.into_iter().filter(|event| event.kind == EventType::TaskDispatched);
+        given.extend(dispatched.filter_map(|event| event.task_id.zip(event.agent_id)));
+    }
+}
