@@ -20,7 +20,7 @@ pub(crate) enum Step {
     Deny,
     /// The README's first command, the demo, ends well.
     Demo,
-    /// The commands in the documents exist.
+    /// The commands in the documents exist, and those of the first guide run.
     Readme,
     /// Every test; last, for its closing line.
     Test,

@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod command;
 mod coverage;
+mod guide;
 mod readme;
 mod suite;
 mod tidy;

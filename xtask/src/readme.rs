@@ -1,4 +1,4 @@
-//! The commands in the documents: they exist, with the flags that are shown.
+//! The commands in the documents: they exist, with the flags that are shown, and those of the first guide run.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::CommandFactory;
 
-use crate::{Args, tidy, workspace};
+use crate::{Args, guide, tidy, workspace};
 
 /// Holds every command in a shell block of a document against the help of the program.
 pub(crate) fn run() -> Result<()> {
@@ -29,22 +29,31 @@ pub(crate) fn run() -> Result<()> {
         eprintln!("{problem}");
     }
     ensure!(wrong.is_empty(), "{} commands in the documents do not exist", wrong.len());
-    Ok(())
+    guide::run(&helps.agentic)
+}
+
+/// The lines of all `sh` blocks.
+pub(crate) fn raw_shell_lines(text: &str) -> Vec<&str> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            inside = language == "sh";
+        } else if inside {
+            lines.push(line);
+        }
+    }
+    lines
 }
 
 /// The lines of all `sh` blocks, continued lines joined.
 fn shell_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut inside = false;
     let mut open = String::new();
-    for line in text.lines() {
-        if let Some(language) = line.trim_start().strip_prefix("```") {
-            inside = language == "sh";
-        } else if inside {
-            match line.strip_suffix('\\') {
-                Some(part) => open.push_str(part),
-                None => lines.push(std::mem::take(&mut open) + line),
-            }
+    for line in raw_shell_lines(text) {
+        match line.strip_suffix('\\') {
+            Some(part) => open.push_str(part),
+            None => lines.push(std::mem::take(&mut open) + line),
         }
     }
     lines
