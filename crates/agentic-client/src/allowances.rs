@@ -1,0 +1,63 @@
+//! Allowances, quotas and usage over HTTP.
+
+use agentic_core::{
+    allowance::{AgentAllowance, ModelQuota, UsageAnswer, UsageRecord, UsageReport},
+    error::Result,
+    id::{AgentId, ModelName},
+};
+use reqwest::Method;
+
+use crate::Client;
+
+impl Client {
+    /// Reads all allowances, ascending by agent.
+    pub async fn allowances(&self) -> Result<Vec<AgentAllowance>> {
+        self.get(&["api", "allowances"]).list().await
+    }
+
+    /// Reads an agent's allowance.
+    pub async fn allowance(&self, agent: &AgentId) -> Result<AgentAllowance> {
+        self.get(&["api", "allowances", agent.as_str()]).answer().await
+    }
+
+    /// Sets an agent's allowance; repeated.
+    pub async fn set_allowance(&self, allowance: &AgentAllowance) -> Result<()> {
+        let path = ["api", "allowances", allowance.agent_id.as_str()];
+        self.call(Method::PUT, &path).body(allowance)?.done().await
+    }
+
+    /// Removes an agent's allowance.
+    pub async fn delete_allowance(&self, agent: &AgentId) -> Result<()> {
+        self.call(Method::DELETE, &["api", "allowances", agent.as_str()]).done().await
+    }
+
+    /// Reads what an agent used today.
+    pub async fn usage(&self, agent: &AgentId) -> Result<UsageRecord> {
+        self.get(&["api", "usage", agent.as_str()]).answer().await
+    }
+
+    /// Charges what a job used so far; repeated, as figures are cumulative.
+    pub async fn report_usage(&self, report: &UsageReport) -> Result<UsageAnswer> {
+        self.post(&["api", "usage"]).repeat_if(true).body(report)?.answer().await
+    }
+
+    /// Reads all quotas, ascending by model.
+    pub async fn models(&self) -> Result<Vec<ModelQuota>> {
+        self.get(&["api", "models"]).list().await
+    }
+
+    /// Reads a model's quota.
+    pub async fn model(&self, model: &ModelName) -> Result<ModelQuota> {
+        self.get(&["api", "models", model.as_str()]).answer().await
+    }
+
+    /// Sets a model's quota; repeated.
+    pub async fn set_model(&self, quota: &ModelQuota) -> Result<()> {
+        self.call(Method::PUT, &["api", "models", quota.model.as_str()]).body(quota)?.done().await
+    }
+
+    /// Removes a model's quota.
+    pub async fn delete_model(&self, model: &ModelName) -> Result<()> {
+        self.call(Method::DELETE, &["api", "models", model.as_str()]).done().await
+    }
+}
