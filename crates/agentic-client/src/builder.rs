@@ -133,7 +133,9 @@ mod tests {
         for good in ["http://localhost:8080", "https://h/agentic/", "http://[::1]:1"] {
             assert!(Client::builder(good).build().is_ok(), "{good}");
         }
-        for bad in ["", "localhost:8080", "ftp://h", "http://me:pw@h", "http://h/?x=1", "http://h/#x"] {
+        for bad in
+            ["", "localhost:8080", "ftp://h", "http://me@h", "http://me:pw@h", "http://h/?x=1", "http://h/#x"]
+        {
             let error = Client::builder(bad).build().unwrap_err();
             assert!(matches!(&error, Error::Invalid { field, .. } if field == "base_url"), "{bad}: {error}");
         }

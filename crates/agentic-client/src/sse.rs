@@ -84,9 +84,12 @@ mod tests {
     #[test]
     fn an_event_is_complete_at_its_blank_line() {
         let mut decoder = Decoder::default();
-        decoder.feed(TWO.trim_end().as_bytes()).unwrap();
+        let (before, last) = TWO.as_bytes().split_at(TWO.len() - 1);
+        decoder.feed(before).unwrap();
         assert_eq!(decoder.pop().unwrap().id, 1);
         assert_eq!(decoder.pop(), None);
+        decoder.feed(last).unwrap();
+        assert_eq!(decoder.pop().unwrap().id, 2);
     }
 
     #[test]
