@@ -255,16 +255,7 @@ impl Limit {
     ///
     /// # Errors
     /// The refusal, with the time at which the window itself has made room, where waiting can.
-    #[expect(
-        clippy::result_large_err,
-        reason = "a refusal is an answer, and is boxed where it becomes an error"
-    )]
-    pub fn admit(
-        &self,
-        buckets: &[(i64, i64)],
-        held: &Held,
-        tokens: Amount,
-    ) -> std::result::Result<(), Refusal> {
+    pub fn admit(&self, buckets: &[(i64, i64)], held: &Held, tokens: Amount) -> Result<(), Box<Refusal>> {
         let Some(cap) = self.cap else { return Ok(()) };
         let need = self.need(tokens);
         let reserved = held.of(self.key.meter);
@@ -279,7 +270,7 @@ impl Limit {
             let left = buckets.get(gone + 1..).unwrap_or_default();
             if fits(self::used(left)) { self.key.window.frees_at(buckets[gone].0) } else { None }
         });
-        Err(Refusal {
+        Err(Box::new(Refusal {
             key: Some(self.key.clone()),
             reason: self.reason(),
             used,
@@ -287,7 +278,7 @@ impl Limit {
             need,
             cap: Some(cap),
             retry_at,
-        })
+        }))
     }
 
     /// Whether `used` crosses `percent` of the cap between `before` and `after`.

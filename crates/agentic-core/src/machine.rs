@@ -723,7 +723,7 @@ mod tests {
     #[test]
     fn an_expired_attempt_may_still_complete_until_somebody_touches_the_task() {
         let claimed = act(&row(0), Want::Claim, T0).unwrap().0;
-        let after = T0.plus(Duration::from_secs(60));
+        let after = T0.plus(Duration::from_mins(1));
         assert!(act(&claimed, Want::Expire, T0).unwrap_err().is_conflict(ConflictCode::LeaseLive));
         let lapsed = act(&claimed, Want::Expire, after).unwrap().0;
         assert_eq!((lapsed.task.status, lapsed.task.retry_count), (TaskStatus::Pending, 1));

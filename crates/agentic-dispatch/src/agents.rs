@@ -15,7 +15,7 @@ use agentic_core::{
 use crate::fleet::Fleet;
 
 /// The longest long poll.
-pub const MAX_WAIT: Duration = Duration::from_secs(60);
+pub const MAX_WAIT: Duration = Duration::from_mins(1);
 /// The most assignments of one answer.
 const MAX_ASSIGNMENTS: usize = 100;
 /// How many events one look at the log brings while an agent waits.

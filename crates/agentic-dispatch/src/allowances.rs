@@ -65,7 +65,7 @@ impl AllowanceService {
             reason: None,
             retry_at: None,
         };
-        let mut refusal = plan.rule.clone();
+        let mut refusal = plan.rule.clone().map(Box::new);
         for (limit, reading) in capped.into_iter().zip(&readings) {
             let Some(cap) = limit.cap else { continue };
             let taken = reading.used.plus(reading.reserved);
@@ -339,7 +339,7 @@ impl AllowanceService {
 }
 
 /// Whether an ask has room under a limit that was read.
-pub(crate) fn admit(limit: &Limit, reading: &Reading, ask: Amount) -> Result<(), Refusal> {
+pub(crate) fn admit(limit: &Limit, reading: &Reading, ask: Amount) -> Result<(), Box<Refusal>> {
     let reserved = reading.reserved;
     let held = match limit.key.meter {
         Meter::Tokens => Held { tokens: reserved, ..Held::default() },

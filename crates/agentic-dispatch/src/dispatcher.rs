@@ -46,7 +46,7 @@ const MAX_TRIED: usize = 1_000;
 /// How many events one look at the log brings.
 const PAGE: usize = 256;
 /// How long a task waits that was refused for itself, where no time can be computed.
-const DEFERRAL: Duration = Duration::from_secs(60);
+const DEFERRAL: Duration = Duration::from_mins(1);
 
 /// What one tick did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -170,14 +170,14 @@ impl Dispatcher {
         }
         let mut pool = self.pool(now).await?;
         let mut queues = Vec::with_capacity(lanes.views.len());
-        let mut heap = BinaryHeap::with_capacity(lanes.views.len());
+        let mut order = BinaryHeap::with_capacity(lanes.views.len());
         for view in lanes.views {
-            heap.push(Reverse((place_of(&view.head), queues.len())));
+            order.push(Reverse((place_of(&view.head), queues.len())));
             let heads = VecDeque::from([view.head]);
             queues.push(Queue { lane: view.lane, park: view.park, heads, read: false });
         }
         let mut tried = 0;
-        while let Some(Reverse((_, index))) = heap.pop() {
+        while let Some(Reverse((_, index))) = order.pop() {
             tried += 1;
             if tried > MAX_TRIED {
                 tick.more = tick.dispatched > 0;
@@ -205,7 +205,7 @@ impl Dispatcher {
             }
             self.refill(queue).await?;
             if let Some(next) = queue.heads.front() {
-                heap.push(Reverse((place_of(next), index)));
+                order.push(Reverse((place_of(next), index)));
             } else if queue.park.is_some() {
                 // Nothing waits here any more, so that what comes next does not inherit an old reason.
                 ports.tasks.unpark(Unpark { wake: Wake::Lane(queue.lane.clone()), limit: 1 }).await?;

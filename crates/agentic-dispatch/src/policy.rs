@@ -81,8 +81,8 @@ impl Default for Policy {
         let days = |n: u64| Duration::from_secs(n * 86_400);
         Self {
             heartbeat: Duration::from_secs(10),
-            lease: Duration::from_secs(60),
-            claim_lease: Duration::from_secs(3_600),
+            lease: Duration::from_mins(1),
+            claim_lease: Duration::from_hours(1),
             agent_ttl: Duration::from_secs(30),
             backoff: Backoff::default(),
             jitter_seed: None,

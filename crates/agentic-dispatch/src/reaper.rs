@@ -6,7 +6,7 @@ use std::{
 };
 
 use agentic_core::{
-    attempt::{Attempt, Ending},
+    attempt::{Attempt, AttemptOutcome, Ending},
     clock::Timestamp,
     error::{Error, Result},
     job::{Job, JobOutcome},
@@ -24,7 +24,7 @@ const MAX_DRIFT: Duration = Duration::from_secs(5);
 /// How many agents, attempts and jobs one step takes, and how many steps a sweep.
 const STEP: (usize, usize) = (500, 20);
 /// How often old records are dropped.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 /// What one sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl Reaper {
             return Ok(false);
         }
         let recorded = attempt.and_then(|attempt| attempt.outcome);
-        let outcome = recorded.map_or(JobOutcome::Failed, |outcome| outcome.job_outcome());
+        let outcome = recorded.map_or(JobOutcome::Failed, AttemptOutcome::job_outcome);
         ports.allowances.settle(Settle { job: job.id.clone(), outcome, now }).await?;
         Ok(true)
     }

@@ -134,8 +134,8 @@ impl TaskService {
     /// over a day.
     pub async fn claim(&self, id: &TaskId, body: &ClaimTask) -> Result<Task> {
         let lease = body.lease_secs.map_or(self.fleet.policy().claim_lease, Duration::from_secs);
-        let (least, most) = LEASE_BOUNDS;
-        if lease < least || lease > most {
+        let (shortest, longest) = LEASE_BOUNDS;
+        if lease < shortest || lease > longest {
             return Err(Error::invalid("lease_secs", "must be 1 to 86400"));
         }
         let task = self.get(id).await?;

@@ -13,6 +13,7 @@ use crate::{
     agent::AgentStatus,
     allowance::UsageAnswer,
     amount::Amount,
+    attempt::Attempt,
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
     event::{EventType, NewEvent},
@@ -101,7 +102,7 @@ fn find_room(rows: &mut dyn Rows, limits: &[Limit], ask: Amount, now: Timestamp)
         let live = limit.key.window == Window::Live;
         let buckets = if live { Vec::new() } else { rows.buckets(&limit.key, from, to)? };
         let held = rows.held(&limit.key.scope, now)?;
-        limit.admit(&buckets, &held, ask).map_err(|refusal| Error::Refused(Box::new(refusal)))?;
+        limit.admit(&buckets, &held, ask).map_err(Error::Refused)?;
     }
     Ok(())
 }
@@ -306,10 +307,10 @@ fn check_agent(rows: &mut dyn Rows, claim: &Claim) -> Result<()> {
 
 /// See [`crate::port::Ledger::start`].
 pub fn start(rows: &mut dyn Rows, start: &StartAttempt) -> Result<Task> {
-    // The reservation ends with the lease, so that a lease that lives has its reservation.
-    let (task, now_started) = tasks::start(rows, start)?;
-    if now_started {
+    let (task, attempt, only_now) = tasks::prepare_start(rows, start)?;
+    if only_now {
         start_job(rows, &StartJob { job: start.job.clone(), now: start.now })?;
+        rows.put_attempt(attempt)?;
     }
     Ok(task)
 }
@@ -335,32 +336,21 @@ fn beat_one(rows: &mut dyn Rows, beat: &Beat, attempt: &BeatAttempt) -> Result<B
         return Ok(stop("lease_lost"));
     };
     let held = held_by(rows, beat, &attempt.job)?;
-    if held.is_ok() && job.state == JobState::Reserved && job.is_live(now) {
-        tasks::start(
-            rows,
-            &StartAttempt {
-                job: attempt.job.clone(),
-                agent_id: Some(beat.agent_id.clone()),
-                incarnation: beat.incarnation,
-                now,
-            },
-        )?;
-        mark_started(rows, &mut job, now)?;
-    }
+    let held = match held {
+        Ok(row) => begin(rows, beat, &mut job)?.map(|record| (row, record)).ok_or("lease_lost"),
+        Err(reason) => Err(reason),
+    };
     if let Some(figures) = attempt.figures {
         charge(rows, &mut job, 0, figures, now)?;
     }
-    let row = match held {
-        Ok(row) => row,
+    let (row, record) = match held {
+        Ok(held) => held,
         Err(reason) => {
             rows.put_job(job)?;
             return Ok(stop(reason));
         }
     };
     let standing = stand(rows, &mut job, 0, now)?;
-    let Some(record) = rows.attempt(&attempt.job)? else {
-        return Err(Error::backend(format!("attempt {} is missing", attempt.job)));
-    };
     let answer = if record.deadline.is_some_and(|deadline| deadline <= now) {
         stop("time_bound")
     } else if standing.directive == Directive::Stop {
@@ -386,7 +376,30 @@ fn beat_one(rows: &mut dyn Rows, beat: &Beat, attempt: &BeatAttempt) -> Result<B
     Ok(answer)
 }
 
-/// The task, if this start of the agent holds this attempt of it; else why not.
+/// Starts the attempt of a job whose holder beats, if it has not; `None` when it ran out before, or is another
+/// start's of the agent.
+fn begin(rows: &mut dyn Rows, beat: &Beat, job: &mut Job) -> Result<Option<Attempt>> {
+    let Beat { agent_id, incarnation, now, .. } = beat;
+    let agent_id = Some(agent_id.clone());
+    let start = StartAttempt { job: job.id.clone(), agent_id, incarnation: *incarnation, now: *now };
+    let (attempt, only_now) = match tasks::prepare_start(rows, &start) {
+        Ok((_, attempt, only_now)) => (attempt, only_now),
+        Err(Error::Conflict { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if only_now {
+        if !job.is_live(*now) {
+            return Ok(None);
+        }
+        if job.state == JobState::Reserved {
+            mark_started(rows, job, *now)?;
+        }
+        rows.put_attempt(attempt.clone())?;
+    }
+    Ok(Some(attempt))
+}
+
+/// The task, if the agent holds this attempt of it; else why not.
 fn held_by(
     rows: &mut dyn Rows,
     beat: &Beat,
@@ -397,10 +410,6 @@ fn held_by(
         return Ok(Err("cancelled"));
     }
     if machine::check_holder(&row.task, Some(&beat.agent_id), Some(id.attempt)).is_err() {
-        return Ok(Err("lease_lost"));
-    }
-    let other_start = |incarnation| rows.attempt(id).map(|a| a.is_none_or(|a| a.incarnation != incarnation));
-    if beat.incarnation.map_or(Ok(false), other_start)? {
         return Ok(Err("lease_lost"));
     }
     Ok(Ok(row))
@@ -457,6 +466,10 @@ fn charge(rows: &mut dyn Rows, job: &mut Job, index: usize, figures: Figures, no
     let Growth { tokens, cost } = line.grow(figures);
     if tokens.is_zero() && cost.is_zero() {
         return Ok(());
+    }
+    // What used something has started, whatever became of its lease.
+    if job.state == JobState::Reserved {
+        mark_started(rows, job, now)?;
     }
     spend(
         rows,

@@ -43,7 +43,7 @@ pub fn create_many(rows: &mut dyn Rows, create: &CreateMany) -> Result<Vec<Creat
     check_acyclic(&fresh)?;
     let mut waiting: BTreeMap<TaskId, usize> = BTreeMap::new();
     let mut made = Vec::with_capacity(fresh.len());
-    for task in fresh.values() {
+    for task in tasks.iter().filter(|task| fresh.contains_key(&task.id)) {
         made.push(new_row(rows, task, &fresh, &replays, &mut waiting, *now)?);
     }
     let mut created: BTreeMap<TaskId, Task> = BTreeMap::new();
@@ -250,6 +250,15 @@ pub(super) fn commit_claim(
 
 /// See [`crate::port::TaskStore::start`]. Says also whether it started only now.
 pub fn start(rows: &mut dyn Rows, start: &StartAttempt) -> Result<(Task, bool)> {
+    let (task, attempt, only_now) = prepare_start(rows, start)?;
+    if only_now {
+        rows.put_attempt(attempt)?;
+    }
+    Ok((task, only_now))
+}
+
+/// The checks of a start, without a write: the task, its started attempt, and whether that must be stored.
+pub(super) fn prepare_start(rows: &mut dyn Rows, start: &StartAttempt) -> Result<(Task, Attempt, bool)> {
     let row = existing(rows, &start.job.task)?;
     machine::check_holder(&row.task, start.agent_id.as_ref(), Some(start.job.attempt))?;
     let mut attempt = current_attempt(rows, &row.task)?;
@@ -258,15 +267,14 @@ pub fn start(rows: &mut dyn Rows, start: &StartAttempt) -> Result<(Task, bool)> 
         return Err(Error::conflict(ConflictCode::StaleIncarnation, detail));
     }
     if attempt.started_at.is_some() {
-        return Ok((row.task, false));
+        return Ok((row.task, attempt, false));
     }
     if row.task.lease_expires_at.is_some_and(|at| at <= start.now) {
         let detail = format!("the lease of attempt {} ran out before it started", attempt.id);
         return Err(Error::conflict(ConflictCode::LeaseLost, detail));
     }
     attempt.started_at = Some(start.now);
-    rows.put_attempt(attempt)?;
-    Ok((row.task, true))
+    Ok((row.task, attempt, true))
 }
 
 /// See [`crate::port::TaskStore::renew`].

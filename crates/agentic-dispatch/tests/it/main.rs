@@ -1,4 +1,5 @@
 //! Scenarios of the services, the dispatcher and the reaper, on memory with a clock that is moved by hand.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod allowances;
 mod dispatching;
