@@ -108,6 +108,19 @@ impl Fixture {
         job
     }
 
+    /// Asks for a job's place, for agent `w` and model `m`.
+    pub async fn admit(&self, job: &JobId, limits: &[Limit], ask: u32, now: Timestamp) -> Result<Job> {
+        self.allowances.admit(given::asking(given::admission(job, "w", now), limits, ask)).await
+    }
+
+    /// Has a job of agent `w` and model `m` admitted, started, and charged so many tokens.
+    pub async fn spent(&self, job: &JobId, limits: &[Limit], tokens: u32, now: Timestamp) {
+        self.admit(job, limits, tokens, now).await.expect("there is room");
+        self.allowances.start(given::start_job(job, now)).await.expect("it was admitted");
+        let report = given::report(job, "w", given::figures(tokens, 0), now);
+        self.allowances.report(report).await.expect("a report is always taken");
+    }
+
     /// Starts an attempt as its holder.
     pub async fn start(&self, job: &JobId, agent: &str, now: Timestamp) -> Result<Task> {
         let (job, agent_id) = (job.clone(), Some(id(agent)));
@@ -144,6 +157,17 @@ impl Fixture {
         let broken = invariants::broken(&self.ports).await.expect("everything can be read");
         assert!(broken.is_empty(), "invariants are broken:\n{}", broken.join("\n"));
     }
+}
+
+/// Runs `count` futures at once, as tasks of their own; answers in their order.
+pub async fn at_once<T, F>(count: usize, make: impl Fn(usize) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let running: Vec<_> = (0..count).map(|i| tokio::spawn(make(i))).collect();
+    let ended = futures_util::future::join_all(running).await;
+    ended.into_iter().map(|answer| answer.expect("no task of a case panics")).collect()
 }
 
 impl Deref for Fixture {

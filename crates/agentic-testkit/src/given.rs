@@ -103,16 +103,21 @@ pub fn admission(job: &JobId, agent: &str, now: Timestamp) -> Admission {
     }
 }
 
+/// The same admission for model `m` under limits, asking for tokens.
+#[must_use]
+pub fn asking(admission: Admission, limits: &[Limit], ask: u32) -> Admission {
+    Admission { model: Some(id("m")), limits: limits.to_vec(), ask: n(ask), ..admission }
+}
+
 /// [`claim`] and [`admission`] together.
 pub fn assign(job: &JobId, agent: &str, now: Timestamp) -> Assign {
     Assign { claim: claim(job, agent, now), admission: admission(job, agent, now) }
 }
 
-/// The same assignment under limits, asking for tokens.
+/// The same assignment for model `m` under limits, asking for tokens.
 #[must_use]
 pub fn limited(assign: Assign, limits: &[Limit], ask: u32) -> Assign {
-    let admission = Admission { limits: limits.to_vec(), ask: n(ask), ..assign.admission };
-    Assign { admission, ..assign }
+    Assign { admission: asking(assign.admission, limits, ask), ..assign }
 }
 
 /// The same assignment given by a dispatcher to one start of the agent, so that it does not start by itself.

@@ -36,3 +36,17 @@ fn every_case_is_registered() {
     assert!(missing.is_empty(), "add to src/registry.rs: {missing:?}");
     assert!(written.len() >= 2, "no case was found in src/cases");
 }
+#[test]
+fn every_case_that_the_ports_name_exists() {
+    let cases: BTreeSet<&str> = CASES.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let mut named = 0;
+    for (port, source) in sources("../agentic-core/src/port") {
+        // The docs name the case that proves a rule in parentheses: (`case`).
+        for name in source.split("(`").skip(1).filter_map(|rest| rest.split_once("`)")).map(|(name, _)| name)
+        {
+            named += 1;
+            assert!(cases.contains(name), "port/{port}.rs names the case {name}, which does not exist");
+        }
+    }
+    assert!(named > 10, "the docs of the ports name cases as (`case`)");
+}

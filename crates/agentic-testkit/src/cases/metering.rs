@@ -1,0 +1,326 @@
+//! Metering: usage is a fact, whatever was permitted.
+
+use agentic_core::{
+    allowance::{Price, UsageAnswer},
+    error::ConflictCode,
+    event::EventType,
+    id::JobId,
+    job::{JobOutcome, JobState},
+    limit::Limit,
+    port::{Admission, Report, ResetUsage},
+    usage::{Directive, Figures},
+};
+
+use crate::{
+    Fixture,
+    expect::conflict,
+    fixture::at_once,
+    given::{
+        MIDNIGHT, admission, asking, concurrent, daily_jobs, daily_tokens, figures, hourly_requests, id, job,
+        model_tokens, n, report, settle, spend, start_job, t,
+    },
+};
+
+fn nth(number: usize) -> JobId {
+    job(&format!("t{number}"), 1)
+}
+
+fn cost(micros: u32) -> Figures {
+    Figures { cost_micros: Some(n(micros)), ..Figures::default() }
+}
+
+async fn running(fx: &Fixture, job: &JobId, limits: &[Limit], ask: u32) {
+    fx.admit(job, limits, ask, t(0)).await.unwrap();
+    fx.allowances.start(start_job(job, t(0))).await.unwrap();
+}
+
+async fn says(fx: &Fixture, job: &JobId, figures: Figures, secs: i64) -> UsageAnswer {
+    fx.allowances.report(report(job, "w", figures, t(secs))).await.unwrap()
+}
+
+/// Reports are cumulative: what is repeated, or comes out of order, is charged once.
+pub async fn reports_are_cumulative(fx: &Fixture) {
+    let limits = [daily_tokens("w", 1_000), model_tokens("m", 1_000)];
+    running(fx, &nth(0), &limits, 0).await;
+    for (tokens_in, tokens_out, total) in
+        [(10, 0, 10), (10, 0, 10), (30, 5, 35), (20, 5, 35), (20, 9, 39), (0, 0, 39), (30, 9, 39)]
+    {
+        says(fx, &nth(0), figures(tokens_in, tokens_out), 1).await;
+        for limit in &limits {
+            assert_eq!(fx.used(limit, t(1)).await, (total, 0), "{tokens_in} {tokens_out}");
+        }
+    }
+    assert_eq!(fx.job(&nth(0)).await.gross(), n(39));
+}
+
+/// Of the same report sent sixteen times at once, one is charged.
+pub async fn a_report_raced_for_is_charged_once(fx: &Fixture) {
+    let limits = [daily_tokens("w", 1_000)];
+    running(fx, &nth(0), &limits, 0).await;
+    at_once(16, |_| {
+        let (allowances, report) = (fx.allowances.clone(), report(&nth(0), "w", figures(70, 7), t(1)));
+        async move { allowances.report(report).await.unwrap() }
+    })
+    .await;
+    assert_eq!(fx.used(&limits[0], t(1)).await, (77, 0));
+}
+
+/// Usage replaces what was reserved first, and only then adds to it.
+pub async fn usage_replaces_the_reservation(fx: &Fixture) {
+    let limits = [daily_tokens("w", 1_000)];
+    running(fx, &nth(0), &limits, 100).await;
+    for (tokens, used, reserved) in [(0, 0, 100), (60, 60, 40), (100, 100, 0), (150, 150, 0)] {
+        says(fx, &nth(0), figures(tokens, 0), 1).await;
+        assert_eq!(fx.used(&limits[0], t(1)).await, (used, reserved));
+    }
+}
+
+/// From 90 % of a token cap on a job is told to wrap up, from 100 % on to stop; what remains is told.
+pub async fn a_token_cap_directs_the_job(fx: &Fixture) {
+    let limits = [daily_tokens("w", 100), model_tokens("m", 1_000)];
+    running(fx, &nth(0), &limits, 0).await;
+    for (tokens, directive, left) in [
+        (89, Directive::Continue, 11),
+        (90, Directive::WrapUp, 10),
+        (99, Directive::WrapUp, 1),
+        (100, Directive::Stop, 0),
+        (130, Directive::Stop, 0),
+    ] {
+        let answer = says(fx, &nth(0), figures(tokens, 0), 1).await;
+        assert_eq!((answer.directive, answer.remaining_tokens), (directive, Some(n(left))), "{tokens}");
+        assert_eq!(answer.reason.is_some(), directive != Directive::Continue, "{answer:?}");
+        assert!(!answer.unadmitted && !answer.late);
+    }
+    assert_eq!(fx.used(&limits[0], t(1)).await, (130, 0), "what was used over the cap is recorded");
+    assert!(fx.job(&nth(0)).await.stopped);
+}
+
+/// A spend cap directs likewise, by the cost that the job reports.
+pub async fn a_spend_cap_directs_the_job(fx: &Fixture) {
+    let limits = [spend("m", 1_000)];
+    running(fx, &nth(0), &limits, 0).await;
+    for (micros, directive) in
+        [(899, Directive::Continue), (900, Directive::WrapUp), (1_000, Directive::Stop)]
+    {
+        let answer = says(fx, &nth(0), cost(micros), 1).await;
+        assert_eq!((answer.directive, answer.remaining_tokens), (directive, None), "{micros}");
+    }
+}
+
+/// One job's usage stops another under the same cap; once told to stop, a job stays told.
+pub async fn a_stop_is_for_all_under_the_cap_and_stays(fx: &Fixture) {
+    let limits = [daily_tokens("w", 100)];
+    for number in [0, 1] {
+        running(fx, &nth(number), &limits, 0).await;
+    }
+    says(fx, &nth(0), figures(100, 0), 1).await;
+    assert_eq!(says(fx, &nth(1), figures(0, 0), 1).await.directive, Directive::Stop);
+    fx.allowances.reset_usage(ResetUsage { agent_id: id("w"), now: t(2) }).await.unwrap();
+    assert_eq!(says(fx, &nth(1), figures(1, 0), 3).await.directive, Directive::Stop);
+}
+
+/// Jobs, requests and places never stop a job that was admitted.
+pub async fn counts_never_stop_a_job(fx: &Fixture) {
+    let limits = [daily_jobs("w", 1), hourly_requests("m", 1), concurrent("w", 1)];
+    running(fx, &nth(0), &limits, 0).await;
+    let answer = says(fx, &nth(0), figures(1_000_000, 0), 1).await;
+    assert_eq!((answer.directive, answer.remaining_tokens), (Directive::Continue, None));
+}
+
+/// A report for a job that nobody admitted is charged, flagged, and holds a place until its time.
+pub async fn an_unadmitted_report_is_charged_and_flagged(fx: &Fixture) {
+    let limits = vec![daily_tokens("w", 100), daily_jobs("w", 5), concurrent("w", 5)];
+    let model = Some(id("m"));
+    let says = Report { limits: limits.clone(), model, ..report(&nth(0), "w", figures(30, 0), t(0)) };
+    for _ in 0..2 {
+        let answer = fx.allowances.report(says.clone()).await.unwrap();
+        assert!(answer.unadmitted && !answer.late);
+        assert_eq!((answer.directive, answer.remaining_tokens), (Directive::Continue, Some(n(70))));
+    }
+    assert_eq!(fx.used(&limits[0], t(0)).await, (30, 0));
+    assert_eq!(fx.used(&limits[1], t(0)).await, (1, 0), "it counts as one job");
+    let job = fx.job(&nth(0)).await;
+    assert_eq!((job.unadmitted, job.state, job.started_at), (true, JobState::Started, Some(t(0))));
+    assert_eq!((fx.load("w", t(59)).await, fx.load("w", t(60)).await), (1, 0));
+    let event = fx.log().await.into_iter().find(|event| event.kind == EventType::UsageRecorded).unwrap();
+    assert_eq!(event.payload.unwrap()["unadmitted"], true);
+    let admission = Admission { id: "later".to_owned(), ..admission(&nth(0), "w", t(1)) };
+    conflict(fx.allowances.admit(admission).await, ConflictCode::AlreadyAdmitted);
+}
+
+/// An unadmitted job is told to stop at a cap like any other.
+pub async fn an_unadmitted_job_is_stopped(fx: &Fixture) {
+    let limits = vec![daily_tokens("w", 10)];
+    let says = Report { limits, ..report(&nth(0), "w", figures(10, 0), t(0)) };
+    let answer = fx.allowances.report(says).await.unwrap();
+    assert_eq!((answer.unadmitted, answer.directive), (true, Directive::Stop));
+}
+
+/// Usage of another model is charged to that one, under the limits and at the price that come with the report.
+pub async fn another_models_usage_is_its_own(fx: &Fixture) {
+    let own = [daily_tokens("w", 1_000), model_tokens("m", 1_000)];
+    running(fx, &nth(0), &own, 0).await;
+    says(fx, &nth(0), figures(10, 0), 1).await;
+    let limits = vec![daily_tokens("w", 1_000), model_tokens("m2", 40), spend("m2", 1_000_000)];
+    let price = Some(Price { input: n(2_000_000), output: n(0) });
+    let other = |tokens: u32| Report {
+        model: Some(id("m2")),
+        limits: limits.clone(),
+        price,
+        ..report(&nth(0), "w", figures(tokens, 0), t(1))
+    };
+    for _ in 0..2 {
+        let answer = fx.allowances.report(other(38)).await.unwrap();
+        assert_eq!((answer.directive, answer.remaining_tokens), (Directive::WrapUp, Some(n(2))));
+    }
+    assert_eq!(fx.used(&own[0], t(1)).await, (48, 0), "the agent used both");
+    assert_eq!(fx.used(&own[1], t(1)).await, (10, 0));
+    assert_eq!(fx.used(&limits[1], t(1)).await, (38, 0));
+    assert_eq!(fx.used(&limits[2], t(1)).await, (76, 0));
+    says(fx, &nth(0), figures(12, 0), 2).await;
+    let job = fx.job(&nth(0)).await;
+    let lines: Vec<_> = job.lines.iter().map(|line| (line.model.clone(), line.high.tokens())).collect();
+    assert_eq!(lines, [(Some(id("m")), n(12)), (Some(id("m2")), n(38))], "which flags it");
+    assert_eq!(job.gross(), n(50));
+}
+
+/// Cost is computed at the price pinned at admission, rounded up once; a reported cost replaces it, and spent money
+/// never comes back.
+pub async fn cost_is_priced_or_reported(fx: &Fixture) {
+    let limits = [spend("m", 1_000_000)];
+    // A tenth of a micro-dollar a token in, a whole one a token out.
+    let price = Some(Price { input: n(100_000), output: n(1_000_000) });
+    let asks = Admission { price, ..asking(admission(&nth(0), "w", t(0)), &limits, 0) };
+    fx.allowances.admit(asks).await.unwrap();
+    for (report, spent) in [
+        (figures(1, 0), 1),
+        (figures(9, 0), 1),
+        (figures(10, 0), 1),
+        (figures(11, 0), 2),
+        (figures(11, 5), 7),
+        (Figures { cost_micros: Some(n(5)), ..figures(20, 5) }, 7),
+        (Figures { cost_micros: Some(n(50)), ..figures(20, 5) }, 50),
+        (figures(1_000, 5), 50),
+    ] {
+        says(fx, &nth(0), report, 1).await;
+        assert_eq!(fx.used(&limits[0], t(1)).await.0, spent, "{report:?}");
+    }
+}
+
+/// Without a price nothing is spent until it is reported.
+pub async fn without_a_price_cost_is_reported(fx: &Fixture) {
+    let limits = [spend("m", 1_000)];
+    running(fx, &nth(0), &limits, 0).await;
+    says(fx, &nth(0), figures(1_000, 1_000), 1).await;
+    assert_eq!(fx.used(&limits[0], t(1)).await, (0, 0));
+    says(fx, &nth(0), cost(30), 1).await;
+    assert_eq!(fx.used(&limits[0], t(1)).await, (30, 0));
+}
+
+/// A report proves that its job started, also when the reservation had run out.
+pub async fn a_report_starts_its_job(fx: &Fixture) {
+    let limits = [daily_jobs("w", 5), daily_tokens("w", 100)];
+    fx.admit(&nth(0), &limits, 10, t(0)).await.unwrap();
+    says(fx, &nth(0), figures(1, 0), 5).await;
+    assert_eq!(fx.job(&nth(0)).await.started_at, Some(t(5)));
+    fx.admit(&nth(1), &limits, 10, t(0)).await.unwrap();
+    says(fx, &nth(1), figures(1, 0), 100).await;
+    assert_eq!(fx.used(&limits[0], t(100)).await, (2, 0));
+    assert_eq!(fx.load("w", t(100)).await, 0, "a report extends nothing");
+}
+
+/// Growth after the settlement is charged, flagged late, and answered with stop; the settlement stands.
+pub async fn late_growth_is_charged_and_flagged(fx: &Fixture) {
+    let limits = [daily_tokens("w", 100)];
+    running(fx, &nth(0), &limits, 0).await;
+    says(fx, &nth(0), figures(10, 0), 1).await;
+    fx.allowances.settle(settle(&nth(0), JobOutcome::Cancelled, t(2))).await.unwrap();
+    assert_eq!(fx.used(&limits[0], t(2)).await, (0, 0));
+    let same = says(fx, &nth(0), figures(10, 0), 3).await;
+    assert_eq!((same.late, same.directive), (false, Directive::Stop), "nothing grew");
+    for _ in 0..2 {
+        let grown = says(fx, &nth(0), figures(14, 0), 3).await;
+        assert_eq!((grown.late, grown.directive), (true, Directive::Stop));
+        assert_eq!(fx.used(&limits[0], t(3)).await, (4, 0));
+    }
+    let job = fx.allowances.settle(settle(&nth(0), JobOutcome::Cancelled, t(4))).await.unwrap();
+    assert_eq!((job.late, job.outcome), (true, Some(JobOutcome::Cancelled)));
+    assert_eq!(fx.used(&limits[0], t(4)).await, (4, 0), "unrefunded");
+}
+
+/// Tokens are charged to the day in which they are reported.
+pub async fn a_charge_belongs_to_its_day(fx: &Fixture) {
+    let limits = [daily_tokens("w", 100)];
+    running(fx, &nth(0), &limits, 0).await;
+    says(fx, &nth(0), figures(30, 0), MIDNIGHT - 1).await;
+    let answer = says(fx, &nth(0), figures(50, 0), MIDNIGHT).await;
+    assert_eq!(answer.remaining_tokens, Some(n(80)), "of the new day");
+    assert_eq!(fx.used(&limits[0], t(MIDNIGHT - 1)).await.0, 30);
+    assert_eq!(fx.used(&limits[0], t(MIDNIGHT)).await.0, 20);
+}
+
+/// A window that crosses 80 % is told once, whatever it counts.
+pub async fn crossing_80_percent_is_told_once(fx: &Fixture) {
+    let limits = [daily_tokens("w", 100), spend("m", 100), daily_jobs("w", 1)];
+    running(fx, &nth(0), &limits, 0).await;
+    assert_eq!(fx.count(EventType::QuotaWarning).await, 1, "the one job of the day");
+    for (tokens, warnings) in [(79, 1), (80, 2), (81, 2), (100, 2), (120, 2)] {
+        says(fx, &nth(0), figures(tokens, 0), 1).await;
+        assert_eq!(fx.count(EventType::QuotaWarning).await, warnings, "{tokens}");
+    }
+    says(fx, &nth(0), Figures { cost_micros: Some(n(500)), ..figures(120, 0) }, 1).await;
+    let warning = fx.log().await.into_iter().rfind(|event| event.kind == EventType::QuotaWarning).unwrap();
+    assert_eq!((warning.agent_id, warning.task_id), (Some(id("w")), Some(id("t0"))));
+    assert_eq!(fx.count(EventType::QuotaWarning).await, 3);
+}
+
+/// A job is told when it starts and when it is settled, with its figures; its reports are not.
+pub async fn usage_is_told_at_start_and_settlement(fx: &Fixture) {
+    running(fx, &nth(0), &[], 0).await;
+    for tokens in [10, 20, 31] {
+        says(fx, &nth(0), figures(tokens, 0), 1).await;
+    }
+    for _ in 0..2 {
+        fx.allowances.settle(settle(&nth(0), JobOutcome::Failed, t(2))).await.unwrap();
+    }
+    let told: Vec<_> =
+        fx.log().await.into_iter().filter(|event| event.kind == EventType::UsageRecorded).collect();
+    assert_eq!(told.len(), 2);
+    let payload = |i: usize| told[i].payload.clone().unwrap();
+    assert_eq!((&payload(0)["event"], &payload(1)["event"]), (&"job_started".into(), &"job_failed".into()));
+    assert_eq!((&payload(1)["tokens"], &payload(1)["refunded_tokens"]), (&31.into(), &15.into()));
+    assert_eq!((told[1].agent_id.clone(), told[1].timestamp), (Some(id("w")), t(2)));
+}
+
+/// A reset sets an agent's day to zero and leaves everybody else's, other days, models and reservations.
+pub async fn a_reset_zeroes_the_day(fx: &Fixture) {
+    let limits =
+        [daily_tokens("w", 100), daily_jobs("w", 5), model_tokens("m", 100), hourly_requests("m", 9)];
+    running(fx, &nth(0), &limits, 50).await;
+    says(fx, &nth(0), figures(30, 0), 1).await;
+    let other = [daily_tokens("x", 100)];
+    let asks = Admission { agent_id: id("x"), ..asking(admission(&nth(1), "x", t(0)), &other, 0) };
+    fx.allowances.admit(asks).await.unwrap();
+    fx.allowances.report(report(&nth(1), "x", figures(8, 0), t(1))).await.unwrap();
+    for _ in 0..2 {
+        fx.allowances.reset_usage(ResetUsage { agent_id: id("w"), now: t(2) }).await.unwrap();
+        assert_eq!(fx.used(&limits[0], t(2)).await, (0, 20));
+        assert_eq!(fx.used(&limits[1], t(2)).await, (0, 0));
+    }
+    assert_eq!((fx.used(&limits[2], t(2)).await, fx.used(&limits[3], t(2)).await), ((30, 20), (1, 0)));
+    assert_eq!(fx.used(&other[0], t(2)).await, (8, 0));
+    says(fx, &nth(0), figures(33, 0), 3).await;
+    assert_eq!(fx.used(&limits[0], t(3)).await, (3, 17));
+}
+
+/// A refund after a reset leaves a meter below zero, which reads as nothing used, never as more room than the cap.
+pub async fn a_refund_after_a_reset_makes_no_room(fx: &Fixture) {
+    let limits = [daily_tokens("w", 10)];
+    running(fx, &nth(0), &limits, 0).await;
+    says(fx, &nth(0), figures(9, 0), 1).await;
+    fx.allowances.reset_usage(ResetUsage { agent_id: id("w"), now: t(2) }).await.unwrap();
+    fx.allowances.settle(settle(&nth(0), JobOutcome::Cancelled, t(3))).await.unwrap();
+    assert_eq!(fx.used(&limits[0], t(3)).await, (0, 0));
+    crate::expect::refused(fx.admit(&nth(1), &limits, 11, t(3)).await);
+    assert!(fx.allowances.verify().await.unwrap().is_empty());
+}
