@@ -184,7 +184,7 @@ async fn tokens_that_run_out_mid_task_stop_it_within_one_report() {
     let mut told = Vec::new();
     for tokens in [79, 89, 90, 110] {
         let answer = allowances.record_usage(say(tokens)).await.unwrap();
-        told.push((answer.directive, answer.remaining_tokens.map(|left| left.get())));
+        told.push((answer.directive, answer.remaining_tokens.map(agentic_core::amount::Amount::get)));
     }
     assert_eq!(
         told,

@@ -24,7 +24,7 @@ async fn claim_process_complete() {
     let rival = ClaimTask { agent_id: "b".parse().unwrap(), lease_secs: None };
     match world.fleet.tasks().claim(&task.id, &rival).await {
         Err(Error::Conflict { code: ConflictCode::AlreadyClaimed, holder, .. }) => {
-            assert_eq!(holder, Some(agent.id.clone()))
+            assert_eq!(holder, Some(agent.id.clone()));
         }
         other => panic!("{other:?}"),
     }
