@@ -23,7 +23,7 @@ use crate::{
 
 /// How many cycles are under way at once.
 const IN_FLIGHT: u32 = 16;
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 /// Measures with and without an explicit start: a finish proves that its attempt started.
 pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) -> Result<()> {

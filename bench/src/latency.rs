@@ -41,14 +41,14 @@ pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) 
     let (started, mut starts) = mpsc::channel(16);
     let working = tokio::spawn(work(fleet.clone(), agent.clone(), started, stop.clone()));
 
-    let mut times = Vec::new();
+    let mut measured = Vec::new();
     for _ in 0..args.submissions {
         tokio::time::sleep(REST).await;
         let task = CreateTask { model: Some(world::model()?), ..CreateTask::new("measure me") };
         let timer = Timer::start();
         fleet.tasks().create(vec![task], None).await?;
         let task = tokio::time::timeout(LOST, starts.recv()).await?.context("the agent is gone")?;
-        times.push(timer.elapsed());
+        measured.push(timer.elapsed());
         world::finish(&world.ports, &task, &agent).await?;
     }
     stop.cancel();
@@ -57,7 +57,7 @@ pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) 
 
     let name = |percent| format!("{backend}: submit to start on an idle fleet, p{percent}");
     let limit = Some(if backend == Backend::Memory { raw::HOP } else { raw::COMMIT });
-    let (p50, p99) = (percentile(&mut times, 50), percentile(&mut times, 99));
+    let (p50, p99) = (percentile(&mut measured, 50), percentile(&mut measured, 99));
     report.figure(name(50), p50, "ms", Some(Target::AtMost(0.7)), limit);
     report.figure(name(99), p99, "ms", Some(Target::AtMost(3.0)), limit);
     Ok(())

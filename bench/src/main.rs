@@ -5,6 +5,7 @@
 
 mod cycle;
 mod latency;
+mod process;
 mod raw;
 mod report;
 mod scale;
@@ -62,6 +63,7 @@ async fn main() -> Result<()> {
         latency::measure(*backend, &args, &mut report).await?;
         scale::measure(*backend, &args, &mut report).await?;
     }
+    process::measure(&args, &mut report).await?;
     let text = if args.json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
     writeln!(stdout(), "{}", text.trim_end())?;
     Ok(())

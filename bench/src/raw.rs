@@ -81,29 +81,29 @@ fn map() -> f64 {
 
 /// Milliseconds from a task to another one and back.
 async fn hop() -> Result<f64> {
-    let (ping, mut pinged) = mpsc::channel::<()>(1);
-    let (pong, mut ponged) = mpsc::channel::<()>(1);
+    let (there, mut arrived) = mpsc::channel::<()>(1);
+    let (home, mut returned) = mpsc::channel::<()>(1);
     let echo =
-        tokio::spawn(async move { while pinged.recv().await.is_some() && pong.send(()).await.is_ok() {} });
-    let mut times = Vec::new();
+        tokio::spawn(async move { while arrived.recv().await.is_some() && home.send(()).await.is_ok() {} });
+    let mut measured = Vec::new();
     for _ in 0..2_000 {
         let timer = Timer::start();
-        ping.send(()).await?;
-        ponged.recv().await.context("the other task is gone")?;
-        times.push(timer.elapsed());
+        there.send(()).await?;
+        returned.recv().await.context("the other task is gone")?;
+        measured.push(timer.elapsed());
     }
-    drop(ping);
+    drop(there);
     echo.await?;
-    Ok(percentile(&mut times, 50))
+    Ok(percentile(&mut measured, 50))
 }
 
 /// Milliseconds from the start of a process to its end, the median of 20.
 pub(crate) fn process(mut command: Command) -> Result<f64> {
-    let mut times = Vec::new();
+    let mut measured = Vec::new();
     for _ in 0..20 {
         let timer = Timer::start();
-        command.output().with_context(|| format!("cannot run {:?}", command.get_program()))?;
-        times.push(timer.elapsed());
+        command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+        measured.push(timer.elapsed());
     }
-    Ok(percentile(&mut times, 50))
+    Ok(percentile(&mut measured, 50))
 }

@@ -64,21 +64,21 @@ async fn cost(backend: Backend, args: &Args, size: Size) -> Result<f64> {
     let mut next = LANES * stuck;
     world.tasks(next, open, None).await?;
     next += open;
-    let mut times = Vec::new();
+    let mut measured = Vec::new();
     for _ in 0..TICKS {
         let cursor = world.ports.events.last().await?;
         let timer = Timer::start();
         let tick = dispatcher.tick().await?;
         let given = u32::try_from(tick.dispatched)?;
         ensure!(given > 0, "a tick gave nothing away");
-        times.push(timer.elapsed() / given);
+        measured.push(timer.elapsed() / given);
         for (task, agent) in given_since(&fleet, cursor).await? {
             crate::world::finish(&world.ports, &task, &agent).await?;
         }
         world.tasks(next, given, None).await?;
         next += given;
     }
-    Ok(percentile(&mut times, 50))
+    Ok(percentile(&mut measured, 50))
 }
 
 /// What was dispatched after a cursor, and to whom.

@@ -40,8 +40,8 @@ impl fmt::Display for Backend {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) ports: Ports,
-    /// Where its file is; deleted with it.
-    _dir: TempDir,
+    /// Where its file is, as `agentic.db`; deleted with it.
+    dir: TempDir,
 }
 
 impl World {
@@ -52,7 +52,7 @@ impl World {
             Backend::Memory => Memory::new().ports(),
             Backend::Sqlite => anyhow::bail!("there is no SQLite store yet"),
         };
-        Ok(Self { ports, _dir: dir })
+        Ok(Self { ports, dir })
     }
 
     /// Registers agents `agent-00000` and so on, with room for `max_load` (0 = unlimited) each.
@@ -84,6 +84,11 @@ impl World {
             self.ports.tasks.create_many(CreateMany { tasks, now: now() }).await?;
         }
         Ok(ids)
+    }
+
+    /// Ends it, and leaves its file.
+    pub(crate) fn close(self) -> TempDir {
+        self.dir
     }
 
     /// The services over it, with every kind of quota on and none ever reached.
