@@ -1,0 +1,127 @@
+//! Who may do what: one table, role × route.
+//!
+//! A request shows its token in a header that no web page can make a browser send for it, so neither another site nor
+//! a rebound name reaches a route behind a token; the open routes tell nothing. `Host` and `Origin` are not looked at.
+
+use agentic_dispatch::Caller;
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, Method, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::{app::App, problem::Failure};
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything.
+    Admin,
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Everybody, without a token.
+    Open,
+    /// Whoever has one of these roles.
+    Roles(&'static [Role]),
+}
+
+const ADMIN: Gate = Gate::Roles(&[Role::Admin]);
+
+/// The table. A route that it does not name is for admins.
+pub(crate) const ROUTES: &[(Method, &str, Gate)] = &[
+    (Method::GET, "/api/tasks", ADMIN),
+    (Method::POST, "/api/tasks", ADMIN),
+    (Method::GET, "/api/tasks/{id}", ADMIN),
+    (Method::PATCH, "/api/tasks/{id}", ADMIN),
+    (Method::POST, "/api/tasks/{id}/claim", ADMIN),
+    (Method::POST, "/api/tasks/{id}/complete", ADMIN),
+    (Method::POST, "/api/tasks/{id}/release", ADMIN),
+    (Method::POST, "/api/tasks/{id}/cancel", ADMIN),
+    (Method::POST, "/api/tasks/{id}/requeue", ADMIN),
+    (Method::GET, "/api/tasks/{id}/history", ADMIN),
+    (Method::GET, "/api/tasks/{id}/explain", ADMIN),
+    (Method::GET, "/api/agents", ADMIN),
+    (Method::POST, "/api/agents", ADMIN),
+    (Method::GET, "/api/agents/{id}", ADMIN),
+    (Method::DELETE, "/api/agents/{id}", ADMIN),
+    (Method::POST, "/api/agents/{id}/heartbeat", ADMIN),
+    (Method::POST, "/api/agents/{id}/drain", ADMIN),
+    (Method::POST, "/api/agents/{id}/resume", ADMIN),
+    (Method::GET, "/api/agents/{id}/assignments", ADMIN),
+    (Method::GET, "/api/allowances", ADMIN),
+    (Method::GET, "/api/allowances/{agent}", ADMIN),
+    (Method::PUT, "/api/allowances/{agent}", ADMIN),
+    (Method::DELETE, "/api/allowances/{agent}", ADMIN),
+    (Method::POST, "/api/usage", ADMIN),
+    (Method::GET, "/api/usage/{agent}", ADMIN),
+    (Method::GET, "/api/models", ADMIN),
+    (Method::GET, "/api/models/{*model}", ADMIN),
+    (Method::PUT, "/api/models/{*model}", ADMIN),
+    (Method::DELETE, "/api/models/{*model}", ADMIN),
+    (Method::GET, "/api/lanes", ADMIN),
+    (Method::GET, "/api/status", ADMIN),
+    (Method::GET, "/api/events", ADMIN),
+    (Method::POST, "/internal/v1/call", ADMIN),
+    (Method::GET, "/v1/health", Gate::Open),
+    (Method::GET, "/livez", Gate::Open),
+    (Method::GET, "/readyz", Gate::Open),
+];
+
+/// The SHA-256 of a token; the token itself is not kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Digest([u8; 32]);
+
+impl Digest {
+    pub(crate) fn of(token: &str) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// Whether both are of the same token; takes the same time either way.
+    fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+/// Lets a request through to its handler, with its [`Caller`], if the table says so.
+pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let gate = match request.extensions().get::<MatchedPath>() {
+        Some(path) => gate_of(request.method(), path.as_str()),
+        None => Gate::Open, // Nothing is there but the answer that nothing is there.
+    };
+    if let Gate::Roles(roles) = gate {
+        match role(&app, request.headers()) {
+            Ok(role) if roles.contains(&role) => {
+                request.extensions_mut().insert(Caller::Operator);
+            }
+            Ok(_) => return Failure::forbidden().into_response(),
+            Err(failure) => return failure.into_response(),
+        }
+    }
+    next.run(request).await
+}
+
+fn gate_of(method: &Method, path: &str) -> Gate {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let row = ROUTES.iter().find(|(verb, route, _)| verb == method && *route == path);
+    row.map_or(ADMIN, |(_, _, gate)| *gate)
+}
+
+/// The role of the token that a request shows.
+fn role(app: &App, headers: &HeaderMap) -> Result<Role, Failure> {
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some((scheme, token)) = shown.and_then(|value| value.split_once(' ')) else {
+        let detail = "show a token: Authorization: Bearer TOKEN";
+        return Err(Failure::unauthorized(detail, r#"Bearer realm="agentic""#));
+    };
+    if scheme.eq_ignore_ascii_case("bearer") && app.admin.is(&Digest::of(token.trim())) {
+        return Ok(Role::Admin);
+    }
+    let challenge = r#"Bearer realm="agentic", error="invalid_token""#;
+    Err(Failure::unauthorized("the server does not know this token", challenge))
+}
