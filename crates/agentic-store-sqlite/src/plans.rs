@@ -1,0 +1,1 @@
+//! Every statement has its index: what SQLite itself says of its plans.

@@ -1,0 +1,186 @@
+//! Jobs as they are stored.
+
+use agentic_core::{
+    allowance::Price,
+    amount::Amount,
+    clock::Timestamp,
+    error::Result,
+    id::{JobId, ModelName},
+    job::{Charge, Job, JobOutcome, Line},
+    limit::{Limit, Meter, Scope, Window},
+    usage::Figures,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::sql::{Cells, Columns, Sql, Table};
+
+/// Reads jobs `j`; the rest of the statement says which.
+macro_rules! select_job {
+    ($rest:literal) => {
+        concat!(
+            "SELECT j.task_id, j.attempt, j.admission, j.agent_id, j.project, j.state, j.outcome, j.ask,
+                j.admitted_at, j.expires_at, j.started_at, j.stopped, j.unadmitted, j.late, j.terms, j.usage ",
+            $rest
+        )
+    };
+}
+
+pub(crate) const JOB: &str = select_job!("FROM jobs j WHERE j.task_id = ?1 AND j.attempt = ?2");
+pub(crate) const EXPIRED_JOBS: &str = select_job!(
+    "FROM jobs j WHERE j.state IN ('reserved', 'started') AND j.expires_at <= ?1
+        ORDER BY j.expires_at, j.task_id, j.attempt LIMIT ?2"
+);
+
+static JOBS: Table = Table::new(
+    "jobs (task_id, attempt, admission, agent_id, model, project, state, outcome, ask, tokens, admitted_at,
+        expires_at, started_at, stopped, unadmitted, late, terms, usage)",
+    18,
+    "ON CONFLICT (task_id, attempt) DO UPDATE SET admission = excluded.admission, agent_id = excluded.agent_id,
+        model = excluded.model, project = excluded.project, state = excluded.state, outcome = excluded.outcome,
+        ask = excluded.ask, tokens = excluded.tokens, admitted_at = excluded.admitted_at,
+        expires_at = excluded.expires_at, started_at = excluded.started_at, stopped = excluded.stopped,
+        unadmitted = excluded.unadmitted, late = excluded.late, terms = excluded.terms, usage = excluded.usage",
+);
+
+/// What is pinned of one model.
+#[derive(Debug, Serialize, Deserialize)]
+struct TermsRecord {
+    model: Option<ModelName>,
+    /// Picodollars a token in, and a token out.
+    price: Option<(Amount, Amount)>,
+    limits: Vec<(Scope, Meter, Window, Option<Amount>)>,
+}
+
+/// What was used: of each model, in the order of the terms.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct UsageRecord {
+    lines: Vec<LineRecord>,
+    /// Line, milliseconds since 1970, tokens.
+    charges: Vec<(usize, i64, Amount)>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct LineRecord {
+    tokens_in: Amount,
+    tokens_out: Amount,
+    cost_micros: Option<Amount>,
+    requests: Option<Amount>,
+    charged_micros: Amount,
+}
+
+/// Reads the columns of `select_job`.
+pub(crate) fn read(columns: &mut Columns<'_>) -> Result<Job> {
+    let id = JobId::new(columns.parse()?, columns.get()?);
+    let (admission, agent_id, project) = (columns.get()?, columns.parse()?, columns.parse_opt()?);
+    let (state, outcome) = (columns.named()?, columns.named_opt::<JobOutcome>()?);
+    let ask = columns.amount()?;
+    let (admitted_at, expires_at, started_at) = (columns.at()?, columns.at()?, columns.at_opt()?);
+    let (stopped, unadmitted, late) = (columns.get()?, columns.get()?, columns.get()?);
+    let terms: Vec<TermsRecord> = columns.json()?;
+    let usage: UsageRecord = columns.json_opt()?.unwrap_or_default();
+    let mut used = usage.lines.into_iter();
+    let lines = terms.into_iter().map(|terms| line(terms, used.next().unwrap_or_default())).collect();
+    let charge = |(line, at, tokens)| Charge { line, at: Timestamp::from_millis(at), tokens };
+    Ok(Job {
+        id,
+        admission,
+        agent_id,
+        project,
+        ask,
+        admitted_at,
+        expires_at,
+        started_at,
+        state,
+        outcome,
+        lines,
+        charges: usage.charges.into_iter().map(charge).collect(),
+        stopped,
+        unadmitted,
+        late,
+    })
+}
+
+fn line(terms: TermsRecord, used: LineRecord) -> Line {
+    let limit = |(scope, meter, window, cap)| Limit::new(scope, meter, window, cap);
+    Line {
+        model: terms.model,
+        price: terms.price.map(|(input, output)| Price { input, output }),
+        limits: terms.limits.into_iter().map(limit).collect(),
+        high: Figures {
+            tokens_in: used.tokens_in,
+            tokens_out: used.tokens_out,
+            cost_micros: used.cost_micros,
+            requests: used.requests,
+        },
+        cost: used.charged_micros,
+    }
+}
+
+/// Writes jobs, new or changed.
+pub(crate) fn write<'a>(sql: Sql<'_>, jobs: impl Iterator<Item = &'a Job>) -> Result<()> {
+    let mut cells = Cells::default();
+    for job in jobs {
+        cells
+            .text(job.id.task.as_str())
+            .int(job.id.attempt)
+            .text(&job.admission)
+            .text(job.agent_id.as_str())
+            .text_opt(job.model())
+            .text_opt(job.project.as_ref())
+            .text(job.state.as_str());
+        match job.outcome {
+            Some(outcome) => cells.text(outcome_name(outcome)),
+            None => cells.null(),
+        };
+        cells
+            .amount(job.ask)
+            .amount(job.held().tokens)
+            .at(job.admitted_at)
+            .at(job.expires_at)
+            .at_opt(job.started_at)
+            .int(job.stopped)
+            .int(job.unadmitted)
+            .int(job.late)
+            .json(&terms(job))?
+            .json_opt(usage(job).as_ref())?;
+    }
+    sql.write(&JOBS, &cells)
+}
+
+fn terms(job: &Job) -> Vec<TermsRecord> {
+    let pinned = |line: &Line| TermsRecord {
+        model: line.model.clone(),
+        price: line.price.map(|price| (price.input, price.output)),
+        limits: line
+            .limits
+            .iter()
+            .map(|limit| (limit.key.scope.clone(), limit.key.meter, limit.key.window, limit.cap))
+            .collect(),
+    };
+    job.lines.iter().map(pinned).collect()
+}
+
+/// What was used, if anything was.
+fn usage(job: &Job) -> Option<UsageRecord> {
+    let used = |line: &Line| LineRecord {
+        tokens_in: line.high.tokens_in,
+        tokens_out: line.high.tokens_out,
+        cost_micros: line.high.cost_micros,
+        requests: line.high.requests,
+        charged_micros: line.cost,
+    };
+    let any = job.lines.iter().any(|line| line.high != Figures::default() || !line.cost.is_zero());
+    (any || !job.charges.is_empty()).then(|| UsageRecord {
+        lines: job.lines.iter().map(used).collect(),
+        charges: job.charges.iter().map(|charge| (charge.line, charge.at.millis(), charge.tokens)).collect(),
+    })
+}
+
+const fn outcome_name(outcome: JobOutcome) -> &'static str {
+    match outcome {
+        JobOutcome::Completed => "completed",
+        JobOutcome::Failed => "failed",
+        JobOutcome::Cancelled => "cancelled",
+        JobOutcome::Released => "released",
+    }
+}

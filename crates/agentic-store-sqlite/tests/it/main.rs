@@ -1,0 +1,4 @@
+//! The SQLite back end, held to the contracts of the ports and to its own promises.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod conformance;
