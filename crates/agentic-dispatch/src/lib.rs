@@ -29,6 +29,7 @@ mod limits;
 mod policy;
 mod reaper;
 mod router;
+mod saga;
 mod status;
 mod tasks;
 
@@ -40,4 +41,5 @@ pub use fleet::Fleet;
 pub use policy::{DefaultAllowance, Policy, Undispatchable};
 pub use reaper::{Reaper, Sweep};
 pub use router::{LeastLoaded, Need, NoEligibleAgent, Router};
+pub use saga::Saga;
 pub use tasks::{Caller, TaskService};

@@ -141,10 +141,12 @@ impl Fixture {
         }
     }
 
-    /// The types of a task's events, oldest first.
+    /// The types of a task's own events, oldest first; what its allowance tells may stand in another log, at another
+    /// place, where the two live apart.
     pub async fn kinds(&self, task: &str) -> Vec<EventType> {
         let events = self.tasks.history(&id(task), 0, 1_000).await.expect("the task exists");
-        events.into_iter().map(|event| event.kind).collect()
+        let own = |kind: &EventType| !matches!(kind, EventType::UsageRecorded | EventType::QuotaWarning);
+        events.into_iter().map(|event| event.kind).filter(own).collect()
     }
 
     /// Counts the events of a type in the whole log.

@@ -7,4 +7,5 @@ mod emitters;
 mod lifecycle;
 mod reaping;
 mod running;
+mod saga;
 mod world;
