@@ -1,2 +1,7 @@
 //! The binary `agentic`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agentic_cli::main()
+}

@@ -1,0 +1,119 @@
+//! The commands about allowances and quotas.
+
+use std::time::Duration;
+
+use agentic_core::{
+    amount::Amount,
+    id::{AgentId, ModelName},
+};
+use clap::{Args, Subcommand, ValueEnum};
+
+/// What to do with allowances.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AllowanceCommand {
+    /// List them
+    List,
+    /// Show one
+    Get {
+        /// The agent
+        agent: AgentId,
+    },
+    /// Set limits; what is not named stays as it is
+    Set {
+        /// The agent
+        agent: AgentId,
+        #[command(flatten)]
+        limits: AllowanceLimits,
+    },
+    /// Remove one: the default allowance holds again
+    Delete {
+        /// The agent
+        agent: AgentId,
+    },
+    /// Show what an agent used today
+    Usage {
+        /// The agent
+        agent: AgentId,
+    },
+}
+
+/// The limits of an allowance; 0 = unlimited.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct AllowanceLimits {
+    /// Tokens a UTC day; 0 = unlimited
+    #[arg(long, value_name = "N")]
+    pub daily_tokens: Option<Amount>,
+    /// Jobs a UTC day; 0 = unlimited
+    #[arg(long, value_name = "N")]
+    pub daily_jobs: Option<Amount>,
+    /// Jobs at once; 0 = unlimited
+    #[arg(long, value_name = "N")]
+    pub concurrent: Option<Amount>,
+    /// How long one attempt may take, such as 30m; 0s = unlimited
+    #[arg(long, value_name = "TIME", value_parser = crate::config::duration::parse)]
+    pub max_duration: Option<Duration>,
+    /// A model that it may use, in the place of what it was; repeat it, or separate with commas
+    #[arg(long, value_name = "MODEL", value_delimiter = ',')]
+    pub allow_model: Vec<ModelName>,
+    /// It may use every model
+    #[arg(long, conflicts_with = "allow_model")]
+    pub any_model: bool,
+}
+
+/// What to do with models.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// List them
+    List,
+    /// Show one
+    Get {
+        /// The model
+        model: ModelName,
+    },
+    /// Set limits and prices; what is not named stays as it is
+    Set {
+        /// The model
+        model: ModelName,
+        #[command(flatten)]
+        limits: ModelLimits,
+    },
+    /// Remove its limits
+    Delete {
+        /// The model
+        model: ModelName,
+    },
+}
+
+/// The limits of a model over all agents; 0 = unlimited.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct ModelLimits {
+    /// Tokens a UTC day; 0 = unlimited
+    #[arg(long, value_name = "N")]
+    pub daily_tokens: Option<Amount>,
+    /// Requests in any hour; 0 = unlimited
+    #[arg(long, value_name = "N")]
+    pub hourly_requests: Option<Amount>,
+    /// Spend in total, in cents; 0 = unlimited
+    #[arg(long, value_name = "CENTS")]
+    pub cost_ceiling: Option<Amount>,
+    /// What a token in costs, in picodollars: $3 a million tokens is 3000000
+    #[arg(long, value_name = "N", requires = "price_out")]
+    pub price_in: Option<Amount>,
+    /// What a token out costs, in picodollars
+    #[arg(long, value_name = "N", requires = "price_in")]
+    pub price_out: Option<Amount>,
+    /// Where the spend comes from
+    #[arg(long)]
+    pub cost: Option<Cost>,
+}
+
+/// Where a model's spend comes from.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Cost {
+    /// Tokens times price
+    Priced,
+    /// What agents report
+    Reported,
+}

@@ -1,0 +1,32 @@
+//! What each command does.
+
+mod agents;
+mod allowance;
+mod backup;
+mod batch;
+mod config;
+mod edit;
+mod fleet;
+mod list;
+mod logs;
+mod model;
+mod serve;
+mod show;
+mod submit;
+mod up;
+mod worker;
+
+pub(crate) use agents::agents;
+pub(crate) use allowance::allowance;
+pub(crate) use backup::backup;
+pub(crate) use config::config_show;
+pub(crate) use edit::{cancel, edit, requeue};
+pub(crate) use fleet::{explain, status};
+pub(crate) use list::list;
+pub(crate) use logs::logs;
+pub(crate) use model::model;
+pub(crate) use serve::serve;
+pub(crate) use show::show;
+pub(crate) use submit::submit;
+pub(crate) use up::up;
+pub(crate) use worker::worker;

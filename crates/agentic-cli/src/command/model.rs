@@ -1,0 +1,86 @@
+//! `agentic model`.
+
+use agentic_core::{
+    allowance::{CostBasis, ModelQuota, Price},
+    error::Error,
+};
+use serde_json::json;
+
+use crate::{
+    args::{Cost, ModelCommand, ModelLimits},
+    failure::Failure,
+    output::{Table, amount_or_unlimited},
+    session::Session,
+};
+
+/// Shows and sets what all agents together may use of a model.
+pub(crate) async fn model(session: &Session, command: ModelCommand) -> Result<(), Failure> {
+    let client = session.client()?;
+    match command {
+        ModelCommand::List => {
+            let quotas = client.models().await?;
+            if quotas.is_empty() {
+                session.printer.note("no model has a quota");
+            }
+            if session.printer.is_json { session.printer.json(&quotas) } else { print(session, &quotas) }
+        }
+        ModelCommand::Get { model } => one(session, client.model(&model).await?),
+        ModelCommand::Set { model, limits } => {
+            let now = match client.model(&model).await {
+                Err(Error::NotFound { .. }) => ModelQuota::unlimited(model),
+                found => found?,
+            };
+            let wanted = changed(now, &limits);
+            client.set_model(&wanted).await?;
+            one(session, wanted)
+        }
+        ModelCommand::Delete { model } => {
+            client.delete_model(&model).await?;
+            if session.printer.is_json {
+                return session.printer.json(&json!({ "model": model, "done": "deleted" }));
+            }
+            session.printer.line(&format!("{model} has no quota any more"))
+        }
+    }
+}
+
+/// What is named changes; the rest stays.
+fn changed(now: ModelQuota, limits: &ModelLimits) -> ModelQuota {
+    let price = limits.price_in.zip(limits.price_out).map(|(input, output)| Price { input, output });
+    ModelQuota {
+        daily_token_budget: limits.daily_tokens.unwrap_or(now.daily_token_budget),
+        hourly_rate_limit: limits.hourly_requests.unwrap_or(now.hourly_rate_limit),
+        cost_ceiling: limits.cost_ceiling.unwrap_or(now.cost_ceiling),
+        price: price.or(now.price),
+        cost: match limits.cost {
+            Some(Cost::Priced) => CostBasis::Priced,
+            Some(Cost::Reported) => CostBasis::Reported,
+            None => now.cost,
+        },
+        model: now.model,
+    }
+}
+
+fn one(session: &Session, quota: ModelQuota) -> Result<(), Failure> {
+    if session.printer.is_json { session.printer.json(&quota) } else { print(session, &[quota]) }
+}
+
+fn print(session: &Session, quotas: &[ModelQuota]) -> Result<(), Failure> {
+    let mut table =
+        Table::new(&["MODEL", "TOKENS A DAY", "REQUESTS AN HOUR", "CEILING (CENTS)", "PRICE IN/OUT", "COST"]);
+    for quota in quotas {
+        table.row([
+            quota.model.to_string(),
+            amount_or_unlimited(quota.daily_token_budget),
+            amount_or_unlimited(quota.hourly_rate_limit),
+            amount_or_unlimited(quota.cost_ceiling),
+            quota.price.map_or_else(|| "-".to_owned(), |price| format!("{}/{}", price.input, price.output)),
+            match quota.cost {
+                CostBasis::Priced => "priced",
+                CostBasis::Reported => "reported",
+            }
+            .to_owned(),
+        ]);
+    }
+    if table.is_empty() { Ok(()) } else { session.printer.table(table) }
+}

@@ -1,0 +1,42 @@
+//! `agentic submit`.
+
+use agentic_core::{api::CreateTask, task::Task};
+
+use super::batch;
+use crate::{args::SubmitArgs, failure::Failure, session::Session};
+
+/// Submits one task, or a file of them; prints their ids.
+pub(crate) async fn submit(session: &Session, args: SubmitArgs) -> Result<(), Failure> {
+    if let Some(path) = &args.from {
+        return batch::submit(session, path, &args).await;
+    }
+    let task = session.client()?.create_task(&one(session, args)).await?;
+    if session.printer.is_json {
+        return session.printer.json(&task);
+    }
+    session.printer.line(task.id.as_str())?;
+    session.printer.note(&told(&task));
+    Ok(())
+}
+
+fn told(task: &Task) -> String {
+    format!("submitted as {}; follow it with `agentic logs {}`", task.status, task.id)
+}
+
+fn one(session: &Session, args: SubmitArgs) -> CreateTask {
+    CreateTask {
+        id: args.id.map(|id| id.to_string()).unwrap_or_default(),
+        description: args.description.unwrap_or_default(),
+        priority: args.priority,
+        labels: args.label.into_iter().collect(),
+        files: args.file,
+        project: args.project.or_else(|| session.loaded.settings.default_project.clone()),
+        model: args.model,
+        dependencies: args.depends_on,
+        not_before: args.not_before.map(|when| when.at(session.now())),
+        max_retries: args.max_retries,
+        estimated_tokens: args.estimated_tokens.unwrap_or_default(),
+        idempotency_key: args.idempotency_key,
+        ..CreateTask::new(args.title.unwrap_or_default())
+    }
+}

@@ -1,0 +1,10 @@
+//! Output: results on standard output, talk on standard error.
+
+mod json;
+mod printer;
+mod table;
+mod words;
+
+pub(crate) use printer::Printer;
+pub(crate) use table::Table;
+pub(crate) use words::{ago, amount_or_unlimited, list_or_dash, or_dash};

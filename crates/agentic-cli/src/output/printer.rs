@@ -1,0 +1,105 @@
+//! The one place that writes to standard output and standard error.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+
+use agentic_core::text::visible;
+use serde::Serialize;
+
+use super::{Table, json};
+use crate::failure::{Failure, Kind};
+
+/// Where output goes, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Printer {
+    /// Whether programs read it.
+    pub is_json: bool,
+    /// Whether standard output is a terminal that shows colours.
+    colour: bool,
+    /// Whether standard error is a terminal, on which progress can move.
+    is_lively: bool,
+}
+
+#[expect(clippy::unused_self, reason = "output goes through one value, whether or not its kind matters")]
+impl Printer {
+    /// A printer for this process.
+    ///
+    /// Colours only on a terminal that has them, and never with `NO_COLOR`.
+    pub(crate) fn new(is_json: bool, no_color: bool, dumb: bool) -> Self {
+        let colour = !no_color && !dumb && stdout().is_terminal();
+        Self { is_json, colour, is_lively: !dumb && !is_json && stderr().is_terminal() }
+    }
+
+    /// Whether progress can be drawn over itself.
+    pub(crate) fn is_lively(self) -> bool {
+        self.is_lively
+    }
+
+    /// A line of the result.
+    pub(crate) fn line(self, text: &str) -> Result<(), Failure> {
+        let mut out = stdout().lock();
+        writeln!(out, "{}", visible(text))?;
+        Ok(out.flush()?)
+    }
+
+    /// A result of several lines: each is made visible by itself.
+    pub(crate) fn text(self, text: &str) -> Result<(), Failure> {
+        let mut out = stdout().lock();
+        for line in text.lines() {
+            writeln!(out, "{}", visible(line))?;
+        }
+        Ok(out.flush()?)
+    }
+
+    /// A result for programs.
+    pub(crate) fn json<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Failure> {
+        self.raw(&json::pretty(value)?)
+    }
+
+    /// One of a stream of results for programs, on a line of its own.
+    pub(crate) fn json_line<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Failure> {
+        self.json_item("", value)
+    }
+
+    /// One of an array of results for programs, on a line of its own after `lead`.
+    pub(crate) fn json_item<T: Serialize + ?Sized>(self, lead: &str, value: &T) -> Result<(), Failure> {
+        self.raw(&format!("{lead}{}", json::line(value)?))
+    }
+
+    /// A table.
+    pub(crate) fn table(self, table: Table) -> Result<(), Failure> {
+        self.raw(&table.render(self.colour))
+    }
+
+    /// What this program made itself and knows to be safe.
+    pub(crate) fn raw(self, text: &str) -> Result<(), Failure> {
+        let mut out = stdout().lock();
+        writeln!(out, "{text}")?;
+        Ok(out.flush()?)
+    }
+
+    /// Talk: what a person may want to know, and no program reads.
+    pub(crate) fn note(self, text: &str) {
+        let mut err = stderr().lock();
+        for line in text.lines() {
+            // Nobody is left to be told that talk could not be written.
+            let _ = writeln!(err, "{}", visible(line));
+        }
+    }
+
+    /// Why the program ends with an error.
+    pub(crate) fn failure(self, failure: &Failure) {
+        if failure.kind == Kind::Closed {
+            return;
+        }
+        if self.is_json {
+            if let Ok(text) = json::line(failure) {
+                let _ = writeln!(stderr().lock(), "{text}");
+            }
+            return;
+        }
+        self.note(&format!("error: {}", failure.error));
+        for hint in &failure.hints {
+            self.note(&format!("  hint: {hint}"));
+        }
+    }
+}
