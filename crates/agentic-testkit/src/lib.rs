@@ -21,6 +21,7 @@ pub mod expect;
 pub mod fixture;
 pub mod given;
 pub mod invariants;
+pub mod lockstep;
 mod registry;
 
 pub use fixture::Fixture;

@@ -1,4 +1,5 @@
 //! The suite on the memory back end, and the tests of the suite itself.
 
+mod lockstep;
 mod memory;
 mod registry;

@@ -1,0 +1,166 @@
+//! Calls about limits, admissions and usage.
+
+use std::time::Duration;
+
+use agentic_core::{
+    allowance::{AgentAllowance, CostBasis, ModelQuota, Price},
+    amount::Amount,
+    clock::Timestamp,
+    error::Result,
+    id::{AgentId, JobId, ModelName},
+    job::JobOutcome,
+    limit::{Limit, Meter, Scope, Window},
+    port::{Admission, Extend, Ports, Report, ResetUsage, Settle, StartJob, VoidJob},
+    rpc::Call,
+    task::Task,
+    usage::Figures,
+};
+
+use crate::given::{id, n};
+
+use super::generate::{Aim, Generator, MODELS, OPEN, PROJECT};
+
+impl Generator {
+    pub(super) fn figures(&mut self) -> Figures {
+        let cost_micros = self.chance(30).then(|| n(self.rng.u32(0..120)));
+        Figures {
+            tokens_in: n(self.rng.u32(0..30)),
+            tokens_out: n(self.rng.u32(0..20)),
+            cost_micros,
+            requests: None,
+        }
+    }
+
+    pub(super) fn maybe_figures(&mut self) -> Option<Figures> {
+        self.chance(60).then(|| self.figures())
+    }
+
+    pub(super) fn price(&mut self) -> Option<Price> {
+        self.chance(40).then(|| Price { input: n(700_000), output: n(1_300_000) })
+    }
+
+    /// Some of the limits that one job of this agent and model could be held against.
+    pub(super) fn limits(&mut self, agent: &AgentId, model: Option<&ModelName>) -> Vec<Limit> {
+        let agents = || Scope::Agent(agent.clone());
+        let mut limits = vec![
+            Limit::new(agents(), Meter::Tokens, Window::Day, Some(n(90))),
+            Limit::new(agents(), Meter::Jobs, Window::Day, Some(n(6))),
+            Limit::new(agents(), Meter::ActiveJobs, Window::Live, Some(n(2))),
+            Limit::new(agents(), Meter::Tokens, Window::Sliding(600), Some(n(60))),
+            Limit::new(Scope::Fleet, Meter::ActiveJobs, Window::Live, Some(n(5))),
+            Limit::new(Scope::Project(id(PROJECT)), Meter::Jobs, Window::Day, Some(n(4))),
+        ];
+        if let Some(model) = model {
+            let models = || Scope::Model(model.clone());
+            limits.extend([
+                Limit::new(models(), Meter::Requests, Window::HOUR, Some(n(5))),
+                Limit::new(models(), Meter::Tokens, Window::Day, Some(n(150))),
+                Limit::new(models(), Meter::Cost, Window::Lifetime, Some(n(400))),
+                Limit::new(
+                    Scope::AgentModel(agent.clone(), model.clone()),
+                    Meter::Requests,
+                    Window::HOUR,
+                    Some(n(4)),
+                ),
+            ]);
+        }
+        limits.retain(|_| self.rng.u32(0..100) < 55);
+        for limit in &mut limits {
+            if self.rng.u32(0..100) < 25 {
+                limit.cap = None;
+            }
+        }
+        self.rng.shuffle(&mut limits);
+        limits
+    }
+
+    pub(super) fn admission(
+        &mut self,
+        job: &JobId,
+        agent: &AgentId,
+        task: Option<&Task>,
+        now: Timestamp,
+    ) -> Admission {
+        if !self.chance(5) {
+            self.admissions += 1;
+        }
+        let model = task.and_then(|task| task.model.clone()).or_else(|| self.any_model());
+        Admission {
+            job: job.clone(),
+            id: format!("admission {}", self.admissions),
+            agent_id: agent.clone(),
+            project: task.and_then(|task| task.project.clone()),
+            price: self.price(),
+            limits: self.limits(agent, model.as_ref()),
+            model,
+            ask: n(self.rng.u32(0..40)),
+            expires_at: now.plus(Duration::from_secs(self.rng.u64(5..60))),
+            now,
+        }
+    }
+
+    /// The allowance's half alone.
+    pub(super) async fn job(&mut self, left: &Ports, now: Timestamp) -> Result<Call> {
+        let aim = self.aim(left, OPEN).await?;
+        let Aim { job, agent, task, .. } = aim;
+        Ok(match self.rng.u32(0..12) {
+            0..3 => Call::AllowancesAdmit { admission: self.admission(&job, &agent, task.as_ref(), now) },
+            3 => Call::AllowancesStart { start: StartJob { job, now } },
+            4 => Call::AllowancesExtend { extend: Extend { job, expires_at: self.later(now, 60), now } },
+            5 => {
+                let admission = match left.allowances.job(&job).await? {
+                    Some(found) if self.chance(80) => found.admission,
+                    _ => "another".to_owned(),
+                };
+                Call::AllowancesVoid { void: VoidJob { job, admission, now } }
+            }
+            6 => {
+                let outcomes =
+                    [JobOutcome::Completed, JobOutcome::Failed, JobOutcome::Cancelled, JobOutcome::Released];
+                Call::AllowancesSettle { settle: Settle { job, outcome: self.pick(&outcomes), now } }
+            }
+            7 => Call::AllowancesResetUsage { reset: ResetUsage { agent_id: agent, now } },
+            _ => {
+                let model = self.any_model();
+                let limits = self.limits(&agent, model.as_ref());
+                let report = Report {
+                    job,
+                    agent_id: agent,
+                    model,
+                    figures: self.figures(),
+                    limits,
+                    price: self.price(),
+                    expires_at: self.later(now, 60),
+                    now,
+                };
+                Call::AllowancesReport { report }
+            }
+        })
+    }
+
+    pub(super) fn limit_call(&mut self, now: Timestamp) -> Call {
+        let agent = self.any_agent();
+        let model: ModelName = id(self.pick(&MODELS));
+        match self.rng.u32(0..4) {
+            0 => {
+                let limits = AgentAllowance::unlimited(agent);
+                let limit = n(self.rng.u32(0..5));
+                Call::AllowancesSetAllowance {
+                    allowance: AgentAllowance { daily_job_limit: limit, ..limits },
+                    now,
+                }
+            }
+            1 => Call::AllowancesDeleteAllowance { agent, now },
+            2 => {
+                let quota = ModelQuota {
+                    cost_ceiling: Amount::MAX,
+                    price: self.price(),
+                    cost: CostBasis::Reported,
+                    ..ModelQuota::unlimited(model)
+                };
+                Call::AllowancesSetModelQuota { quota, now }
+            }
+            _ => Call::AllowancesDeleteModelQuota { model, now },
+        }
+    }
+}
