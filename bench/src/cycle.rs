@@ -12,6 +12,7 @@ use agentic_core::{
     id::{AgentId, JobId, TaskId},
     port::{Admission, Assign, Claim, Ports, StartAttempt},
 };
+use agentic_store_sqlite::SqliteStore;
 use anyhow::Result;
 
 use crate::{
@@ -33,18 +34,32 @@ pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) 
         Backend::Sqlite => (args.cycles / 10, 12_000.0, raw::COMMITS),
     };
     for (explicit, what) in [(false, "assign, finish"), (true, "assign, start, finish")] {
-        let rate = rate(backend, args, count, explicit).await?;
+        let Cycles { rate, statements } = cycles(backend, args, count, explicit).await?;
         let name = format!("{backend}: {what}, {IN_FLIGHT} in flight");
         report.figure(name, rate, "/s", Some(Target::AtLeast(target)), Some(limit));
+        if let Some(statements) = statements {
+            report.figure(format!("{backend}: {what}, statements"), statements, "a cycle", None, None);
+        }
     }
     Ok(())
 }
 
-async fn rate(backend: Backend, args: &Args, count: u32, explicit_start: bool) -> Result<f64> {
-    let world = World::new(backend, &args.dir).await?;
+/// What some cycles came to.
+#[derive(Debug)]
+struct Cycles {
+    /// So many a second.
+    rate: f64,
+    /// SQL statements for each, where there are any.
+    statements: Option<f64>,
+}
+
+async fn cycles(backend: Backend, args: &Args, count: u32, explicit_start: bool) -> Result<Cycles> {
+    let world = World::new(backend, &args.dir)?;
     let agents = world.agents(IN_FLIGHT, 0).await?;
     let tasks = Arc::new(world.tasks(0, count, None).await?);
     let next = Arc::new(AtomicU32::new(0));
+    let so_far = || world.sqlite.as_ref().map(SqliteStore::statements);
+    let before = so_far();
     let timer = Timer::start();
     let mut lines = Vec::new();
     for agent in agents {
@@ -59,7 +74,9 @@ async fn rate(backend: Backend, args: &Args, count: u32, explicit_start: bool) -
     for line in lines {
         line.await??;
     }
-    Ok(timer.rate(count))
+    let rate = timer.rate(count);
+    let used = so_far().zip(before).map(|(after, before)| u32::try_from(after - before)).transpose()?;
+    Ok(Cycles { rate, statements: used.map(|used| f64::from(used) / f64::from(count)) })
 }
 
 async fn cycle(ports: &Ports, agent: &AgentId, task: &TaskId, explicit_start: bool) -> Result<()> {

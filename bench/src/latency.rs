@@ -29,7 +29,7 @@ const LOST: Duration = Duration::from_secs(10);
 /// Measures the median and the 99th percentile.
 pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) -> Result<()> {
     eprintln!("{backend}: latency");
-    let world = World::new(backend, &args.dir).await?;
+    let world = World::new(backend, &args.dir)?;
     let agent = world.agents(1, 0).await?.remove(0);
     let fleet = world.fleet().await?;
     let stop = CancellationToken::new();

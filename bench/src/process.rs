@@ -15,11 +15,9 @@ use crate::{
     Args, raw,
     report::{Report, Target},
     timer::Timer,
-    world::{Backend, World},
+    world::{Backend, FILE, World},
 };
 
-/// The file in a data directory, as `serve` names it.
-const FILE: &str = "agentic.db";
 /// After how long a server that does not answer counts as broken.
 const READY: Duration = Duration::from_mins(1);
 /// How long an idle server is watched.
@@ -62,7 +60,7 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> Result<()> {
     drop(server);
 
     if args.backend.contains(&Backend::Sqlite) {
-        let world = World::new(Backend::Sqlite, &args.dir).await?;
+        let world = World::new(Backend::Sqlite, &args.dir)?;
         world.tasks(0, args.waiting, None).await?;
         let full = world.close();
         let (_, ready) = Server::start(agentic, full.path()).await?;

@@ -76,11 +76,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "The machine's limits")?;
         for Limit { name, value, unit } in &self.limits {
-            writeln!(f, "  {name:46} {:>12} {unit}", number(*value))?;
+            writeln!(f, "  {name:54} {:>12} {unit}", number(*value))?;
         }
         writeln!(
             f,
-            "\n{:48} {:>12} {:8} {:>14}  {:12} of the machine's limit",
+            "\n{:56} {:>12} {:8} {:>14}  {:12} of the machine's limit",
             "agentic", "", "", "target", ""
         )?;
         for figure in &self.figures {
@@ -102,7 +102,7 @@ impl fmt::Display for Report {
             };
             let Figure { name, unit, .. } = figure;
             let line = format!(
-                "  {name:46} {:>12} {unit:8} {target:>14}  {verdict:12} {of_limit}",
+                "  {name:54} {:>12} {unit:8} {target:>14}  {verdict:12} {of_limit}",
                 number(figure.value)
             );
             writeln!(f, "{}", line.trim_end())?;

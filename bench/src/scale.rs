@@ -53,7 +53,7 @@ struct Size {
 /// Milliseconds that a dispatch costs: the median over some ticks that each give away [`EACH`] tasks.
 async fn cost(backend: Backend, args: &Args, size: Size) -> Result<f64> {
     let Size { agents, waiting, open } = size;
-    let world = World::new(backend, &args.dir).await?;
+    let world = World::new(backend, &args.dir)?;
     world.agents(agents, EACH.div_ceil(agents)).await?;
     let fleet = world.fleet().await?;
     let dispatcher = fleet.dispatcher(Arc::new(LeastLoaded));

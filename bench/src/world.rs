@@ -16,9 +16,13 @@ use agentic_core::{
     usage::Figures,
 };
 use agentic_dispatch::{DefaultAllowance, Fleet, Policy};
+use agentic_store_sqlite::{SqliteOptions, SqliteStore};
 use anyhow::Result;
 use clap::ValueEnum;
 use tempfile::TempDir;
+
+/// The file of a fleet in its directory, as `agentic serve` names it.
+pub(crate) const FILE: &str = "agentic.db";
 
 /// Which back end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,19 +44,22 @@ impl fmt::Display for Backend {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) ports: Ports,
-    /// Where its file is, as `agentic.db`; deleted with it.
+    /// The store, where it is SQLite: it counts what it does.
+    pub(crate) sqlite: Option<SqliteStore>,
+    /// Where its [`FILE`] is; deleted with it.
     dir: TempDir,
 }
 
 impl World {
     /// An empty one, with its file under `dir`.
-    pub(crate) async fn new(backend: Backend, dir: &Path) -> Result<Self> {
+    pub(crate) fn new(backend: Backend, dir: &Path) -> Result<Self> {
         let dir = tempfile::tempdir_in(dir)?;
-        let ports = match backend {
-            Backend::Memory => Memory::new().ports(),
-            Backend::Sqlite => anyhow::bail!("there is no SQLite store yet"),
+        let sqlite = match backend {
+            Backend::Memory => None,
+            Backend::Sqlite => Some(SqliteStore::open(dir.path().join(FILE), SqliteOptions::new())?),
         };
-        Ok(Self { ports, dir })
+        let ports = sqlite.as_ref().map_or_else(|| Memory::new().ports(), SqliteStore::ports);
+        Ok(Self { ports, sqlite, dir })
     }
 
     /// Registers agents `agent-00000` and so on, with room for `max_load` (0 = unlimited) each.
