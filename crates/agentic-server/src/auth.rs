@@ -125,3 +125,77 @@ fn role(app: &App, headers: &HeaderMap) -> Result<Role, Failure> {
     let challenge = r#"Bearer realm="agentic", error="invalid_token""#;
     Err(Failure::unauthorized("the server does not know this token", challenge))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use agentic_core::{clock::SystemClock, memory::Memory};
+    use agentic_dispatch::{Fleet, Policy};
+    use axum::{body::Body, extract::Request};
+    use http_body_util::BodyExt as _;
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+    use serde_json::Value;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef";
+
+    /// The status and the JSON that a route answers with; a stream of events has no end, and is not read.
+    async fn answer(method: &Method, route: &str, token: Option<&str>) -> (u16, Value) {
+        let fleet = Fleet::new(Memory::new().ports(), Arc::new(SystemClock), Policy::default()).unwrap();
+        let (timeout, stop) = (Duration::from_secs(9), CancellationToken::new());
+        let app = App { fleet, admin: Digest::of(TOKEN), timeout, max_skew: None, stop };
+        let path = route.replace("{id}", "x").replace("{agent}", "x").replace("{*model}", "a/b");
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let service = TowerToHyperService::new(crate::routes::router(app));
+        let response = service.call(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        if route == "/api/events" && status == 200 {
+            return (status, Value::Null);
+        }
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn only_the_open_routes_need_no_token() {
+        for (method, route, gate) in ROUTES {
+            for shown in [None, Some("fedcba9876543210"), Some("")] {
+                let (status, json) = answer(method, route, shown).await;
+                let refused = status == 401 && json["code"] == "unauthorized";
+                assert_eq!(refused, *gate != Gate::Open, "{method} {route} {shown:?}: {status}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_table_names_exactly_what_is_served() {
+        let verbs = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+        for (_, route, _) in ROUTES {
+            for verb in &verbs {
+                let (status, json) = answer(verb, route, Some(TOKEN)).await;
+                let in_table = ROUTES.iter().any(|(method, path, _)| method == verb && path == route);
+                assert_eq!(status != 405, in_table, "{verb} {route}: {status}");
+                assert!(![401, 403].contains(&status) && json["kind"] != "route", "{verb} {route}: {status}");
+            }
+        }
+        let source = include_str!("routes/mod.rs");
+        let served = source.split('"').filter(|text| text.starts_with('/') && !text.contains('\n'));
+        for route in served {
+            assert!(ROUTES.iter().any(|(_, path, _)| *path == route), "{route} is not in the table");
+        }
+    }
+
+    #[test]
+    fn what_the_table_does_not_name_is_for_admins() {
+        assert_eq!(gate_of(&Method::GET, "/new"), ADMIN);
+        assert_eq!(gate_of(&Method::OPTIONS, "/livez"), ADMIN);
+        assert_eq!(gate_of(&Method::HEAD, "/livez"), Gate::Open);
+    }
+}

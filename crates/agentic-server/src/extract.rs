@@ -166,7 +166,7 @@ where
     let mut unknown = None;
     let tracked = serde_path_to_error::Deserializer::new(json, &mut track);
     let read = serde_ignored::deserialize(tracked, |path| {
-        unknown.get_or_insert_with(|| path.to_string());
+        unknown.get_or_insert_with(|| place(&path));
     });
     match (read, unknown) {
         (Ok(value), None) => Ok(value),
@@ -182,15 +182,32 @@ fn not_json(error: &serde_json::Error) -> Failure {
 
 fn bad_field(path: &str, error: &serde_json::Error) -> Failure {
     let said = error.to_string();
-    // A field that is missing is not on the path; the message names it.
-    let missing = said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-    let field = match (path, missing) {
+    // A field that is missing, or there twice, is not on the path; the message names it.
+    let named = ["missing field `", "duplicate field `"].iter().find_map(|words| said.strip_prefix(words));
+    let named = named.and_then(|rest| rest.split('`').next());
+    let field = match (path, named) {
         (".", Some(field)) => field.to_owned(),
         (path, Some(field)) => format!("{path}.{field}"),
         (".", None) => "request".to_owned(),
         (path, None) => path.to_owned(),
     };
     Error::invalid(shorten(&field), said).into()
+}
+
+/// Where a field stands, such as `attempts[0].usage`.
+fn place(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", place(parent)),
+        Path::Map { parent, key } => match place(parent) {
+            above if above.is_empty() => key.clone(),
+            above => format!("{above}.{key}"),
+        },
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            place(parent)
+        }
+    }
 }
 
 /// Cuts what a stranger sent, so that it can stand in an answer.

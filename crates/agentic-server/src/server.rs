@@ -21,11 +21,11 @@ use crate::{app::App, auth::Digest, routes};
 const MAX_CONNECTIONS: usize = 16_384;
 /// How long a connection may be without a whole request head; longer than clients keep idle connections, so that
 /// they and not the server close them.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_mins(2);
 /// The most bytes of one request's head.
 const MAX_HEAD: usize = 64 << 10;
 /// How long accepting pauses after the system refused it, for want of file descriptors as a rule.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes a [`Server`]; from [`Server::builder`].
 #[must_use]

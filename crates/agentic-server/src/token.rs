@@ -1,6 +1,7 @@
 //! The admin token of a data directory.
 
 use std::{
+    fmt::Write as _,
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, ErrorKind, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -67,7 +68,7 @@ fn check(path: &Path, found: Found) -> Result<String> {
 /// Makes the file in one step: it is there whole, or not at all; one that is there already stays.
 fn create(dir: &Path, path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let whole = dir.join(format!(".{NAME}.{}", hex(&random::<8>()?)));
+    let whole = dir.join(format!(".{NAME}.{}", random_hex(1)?));
     let written = write(&whole).and_then(|()| fs::hard_link(&whole, path));
     let removed = fs::remove_file(&whole);
     match written {
@@ -82,18 +83,18 @@ fn write(path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     // The mode at creation is cut by the umask, which may leave less than the owner needs.
     file.set_permissions(Permissions::from_mode(0o600))?;
-    writeln!(file, "{}", hex(&random::<32>()?))?;
+    writeln!(file, "{}", random_hex(4)?)?;
     file.sync_all()
 }
 
-fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// So many times 64 random bits from the system.
+fn random_hex(words: usize) -> io::Result<String> {
+    let mut text = String::new();
+    for _ in 0..words {
+        let word = getrandom::u64().map_err(io::Error::other)?;
+        let _ = write!(text, "{word:016x}");
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -1,0 +1,102 @@
+//! `/api/allowances`, `/api/usage` and `/api/models`.
+
+use agentic_core::{
+    allowance::{AgentAllowance, ModelQuota, UsageEvent, UsageReport},
+    api::{ClaimTask, CreateTask},
+    error::{Error, Kind},
+    usage::Directive,
+};
+use agentic_testkit::given::id;
+
+use crate::world::World;
+
+fn report(tokens: u32, event: UsageEvent) -> UsageReport {
+    UsageReport {
+        agent_id: id("a"),
+        job_id: id("t"),
+        model: None,
+        tokens_in: tokens.into(),
+        tokens_out: 0u32.into(),
+        cost_micros: None,
+        requests: None,
+        event,
+        timestamp: None,
+    }
+}
+
+#[tokio::test]
+async fn an_allowance_is_set_read_and_removed() {
+    let world = World::start().await;
+    let client = &world.client;
+    let limited = AgentAllowance { daily_token_limit: 7u32.into(), ..AgentAllowance::unlimited(id("a")) };
+    client.set_allowance(&limited).await.unwrap();
+    assert_eq!(client.allowance(&id("a")).await.unwrap(), limited);
+    let reply = world.call("PUT", "/api/allowances/b", r#"{"concurrent_jobs": 2}"#).await;
+    assert_eq!((reply.status, &reply.json()["agent_id"]), (200, &"b".into()), "the path says whose it is");
+    let whose: Vec<String> =
+        client.allowances().await.unwrap().iter().map(|allowance| allowance.agent_id.to_string()).collect();
+    assert_eq!(whose, ["a", "b"]);
+    client.delete_allowance(&id("a")).await.unwrap();
+    assert_eq!(client.allowance(&id("a")).await, Err(Error::not_found(Kind::Allowance, "a")));
+    assert_eq!(client.delete_allowance(&id("a")).await, Err(Error::not_found(Kind::Allowance, "a")));
+
+    let reply = world.call("PUT", "/api/allowances/b", r#"{"agent_id": "c"}"#).await;
+    assert_eq!(reply.problem(422, "invalid")["field"], "agent_id");
+    let reply = world.call("PUT", "/api/allowances/b", r#"{"daily_tokens": 1}"#).await;
+    assert_eq!(reply.problem(422, "invalid")["field"], "daily_tokens");
+    let reply = world.call("PUT", "/api/allowances/b", r#"{"concurrent_jobs": -1}"#).await;
+    assert_eq!(reply.problem(422, "invalid")["field"], "concurrent_jobs");
+    assert_eq!(client.allowance(&id("b")).await.unwrap().concurrent_jobs, 2u32.into());
+}
+
+#[tokio::test]
+async fn a_quota_is_set_read_and_removed() {
+    let world = World::start().await;
+    let client = &world.client;
+    let quota = ModelQuota { hourly_rate_limit: 3u32.into(), ..ModelQuota::unlimited(id("vendor/m-1")) };
+    client.set_model(&quota).await.unwrap();
+    assert_eq!(client.model(&id("vendor/m-1")).await.unwrap(), quota);
+    let reply = world.call("GET", "/api/models/vendor/m-1", "").await;
+    assert_eq!(reply.json()["hourly_rate_limit"], 3, "a slash need not be escaped");
+    assert_eq!(client.models().await.unwrap(), [quota]);
+    client.delete_model(&id("vendor/m-1")).await.unwrap();
+    assert_eq!(client.model(&id("vendor/m-1")).await, Err(Error::not_found(Kind::Model, "vendor/m-1")));
+    assert!(client.delete_model(&id("vendor/m-1")).await.is_err());
+}
+
+#[tokio::test]
+async fn usage_is_charged_answered_and_read() {
+    let world = World::start().await;
+    let client = &world.client;
+    let limited = AgentAllowance { daily_token_limit: 100u32.into(), ..AgentAllowance::unlimited(id("a")) };
+    client.set_allowance(&limited).await.unwrap();
+    client.create_task(&CreateTask { id: "t".to_owned(), ..CreateTask::new("x") }).await.unwrap();
+    client.claim_task(&id("t"), &ClaimTask { agent_id: id("a"), lease_secs: None }).await.unwrap();
+    let answer = client.report_usage(&report(90, UsageEvent::JobProgress)).await.unwrap();
+    assert_eq!((answer.directive, answer.remaining_tokens), (Directive::WrapUp, Some(10u32.into())));
+    let answer = client.report_usage(&report(101, UsageEvent::JobProgress)).await.unwrap();
+    assert_eq!(answer.directive, Directive::Stop);
+    let usage = client.usage(&id("a")).await.unwrap();
+    assert_eq!((usage.tokens_used, usage.jobs_started), (101u32.into(), 1u32.into()));
+    assert_eq!(usage.period_start.to_string(), "2026-03-01T00:00:00.000Z");
+    let status = client.status().await.unwrap();
+    assert!(status.agents.is_empty(), "an agent may claim without having registered");
+}
+
+#[tokio::test]
+async fn a_refusal_says_which_limit_and_until_when() {
+    let world = World::start().await;
+    let client = &world.client;
+    let one = AgentAllowance { daily_job_limit: 1u32.into(), ..AgentAllowance::unlimited(id("a")) };
+    client.set_allowance(&one).await.unwrap();
+    for task in ["t", "u"] {
+        client.create_task(&CreateTask { id: task.to_owned(), ..CreateTask::new("x") }).await.unwrap();
+    }
+    let claim = r#"{"agent_id": "a"}"#;
+    assert_eq!(world.call("POST", "/api/tasks/t/claim", claim).await.status, 200);
+    let reply = world.call("POST", "/api/tasks/u/claim", claim).await;
+    let problem = reply.problem(429, "refused_by_limit");
+    assert_eq!(reply.header("retry-after"), "43200", "until midnight: {problem}");
+    assert!(problem["refusal"].is_object());
+    world.call("POST", "/api/tasks/t/claim", claim).await.problem(409, "already_claimed");
+}
