@@ -12,11 +12,11 @@ use std::{
 
 use agentic_client::Client;
 use agentic_core::{
-    api::{CompleteTask, CreateTask, HeartbeatBody, PatchTask, RegisterAgent},
     agent::AgentSpec,
+    allowance::{UsageEvent, UsageReport},
+    api::{CompleteTask, CreateTask, HeartbeatBody, PatchTask, RegisterAgent},
     error::Error,
     id::{AgentId, JobId, TaskId},
-    allowance::{UsageEvent, UsageReport},
     port::Ports,
     task::{Page, Task, TaskFilter, TaskStatus},
 };
@@ -86,7 +86,11 @@ async fn submit(client: Client, who: usize, ledger: Ledger, stop: CancellationTo
     let mut n = 0;
     while !stop.is_cancelled() {
         let key = format!("{who}/{n}");
-        let task = CreateTask { idempotency_key: Some(key), max_retries: Some(100), ..CreateTask::new(format!("task {who} {n}")) };
+        let task = CreateTask {
+            idempotency_key: Some(key),
+            max_retries: Some(100),
+            ..CreateTask::new(format!("task {who} {n}"))
+        };
         match client.create_task(&task).await {
             Ok(task) => {
                 ledger.lock().unwrap().submitted.insert(task.id);
@@ -105,7 +109,11 @@ async fn work(client: Client, id: AgentId, ledger: Ledger, stop: CancellationTok
     let mut incarnation = None;
     while !stop.is_cancelled() {
         let Some(current) = incarnation else {
-            incarnation = client.register_agent(&RegisterAgent::from(spec.clone())).await.ok().map(|info| info.incarnation);
+            incarnation = client
+                .register_agent(&RegisterAgent::from(spec.clone()))
+                .await
+                .ok()
+                .map(|info| info.incarnation);
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
@@ -159,7 +167,8 @@ async fn check(ports: &Ports, ledger: &Ledger) {
     loop {
         let tasks = ports.tasks.list(&TaskFilter::default(), &page, now).await.unwrap();
         let Some(last) = tasks.last() else { break };
-        page.cursor = Some(agentic_core::task::TaskCursor { created_at: last.created_at, id: last.id.clone() });
+        page.cursor =
+            Some(agentic_core::task::TaskCursor { created_at: last.created_at, id: last.id.clone() });
         for task in tasks {
             check_shape(ports, &task).await;
             assert!(found.insert(task.id.clone(), task.status).is_none(), "task {} stands twice", task.id);
@@ -210,8 +219,9 @@ async fn the_server_is_killed_at_fifty_random_moments() {
     let probe = Client::builder(&url).timeout(Duration::from_secs(5)).retries(0).build().unwrap();
     until_ready(&probe).await;
     let token = std::fs::read_to_string(dir.path().join("token")).unwrap();
-    let client =
-        || Client::builder(&url).token(token.trim()).timeout(Duration::from_secs(5)).retries(0).build().unwrap();
+    let client = || {
+        Client::builder(&url).token(token.trim()).timeout(Duration::from_secs(5)).retries(0).build().unwrap()
+    };
 
     let (ledger, stop) = (Ledger::default(), CancellationToken::new());
     let mut load = JoinSet::new();
@@ -241,7 +251,11 @@ async fn the_server_is_killed_at_fifty_random_moments() {
         ended.unwrap();
     }
     let known = ledger.lock().unwrap();
-    println!("{KILLS} kills: {} submissions and {} completions acknowledged", known.submitted.len(), known.completed.len());
+    println!(
+        "{KILLS} kills: {} submissions and {} completions acknowledged",
+        known.submitted.len(),
+        known.completed.len()
+    );
     assert!(known.submitted.len() > KILLS && known.completed.len() > KILLS, "there was load: {known:?}");
 }
 

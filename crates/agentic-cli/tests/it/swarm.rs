@@ -73,7 +73,13 @@ async fn run_attempt(fleet: &Fleet, agent: &AgentId, task: &Task) {
     fleet.tasks().complete(&by, &task.id, done).await.unwrap();
 }
 
-async fn work(fleet: Fleet, agent: AgentId, incarnation: u64, done: Arc<AtomicUsize>, stop: CancellationToken) {
+async fn work(
+    fleet: Fleet,
+    agent: AgentId,
+    incarnation: u64,
+    done: Arc<AtomicUsize>,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
         let wait = Duration::from_secs(1);
         let assigned = fleet.agents().assignments(&agent, incarnation, wait).await.unwrap();
@@ -107,7 +113,8 @@ async fn sixteen_dispatchers_and_sixty_four_workers_on_one_file() {
     let fleet = &fleets[0];
     fleet.allowances().set_model(ModelQuota::unlimited(model())).await.unwrap();
     let poor: AgentId = "worker-00".parse().unwrap();
-    let allowance = AgentAllowance { daily_token_limit: BUDGET.into(), ..AgentAllowance::unlimited(poor.clone()) };
+    let allowance =
+        AgentAllowance { daily_token_limit: BUDGET.into(), ..AgentAllowance::unlimited(poor.clone()) };
     fleet.allowances().set(allowance).await.unwrap();
 
     let stop = CancellationToken::new();

@@ -1,0 +1,5 @@
+//! The binary and what it is made of, as its users meet them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod crash;
+mod swarm;
