@@ -15,9 +15,15 @@
 //! # fn main() {}
 //! ```
 //!
+//! [`lockstep`] holds two back ends against each other by random operations; [`faults`], [`counting`] and
+//! [`fake_agent`] are for scenarios above the ports.
+//!
 //! The crate is for tests: a case fails by panicking.
 pub mod cases;
+pub mod counting;
 pub mod expect;
+pub mod fake_agent;
+pub mod faults;
 pub mod fixture;
 pub mod given;
 pub mod invariants;

@@ -1,7 +1,7 @@
 //! The random-operation model, on memory itself: what holds of it, and that a difference is found and shrunk.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, Mutex},
 };
 
@@ -13,6 +13,7 @@ use agentic_core::{
 };
 use agentic_testkit::{
     Fixture,
+    counting::{Counting, Counts},
     lockstep::{Plan, agrees_with_memory, replay},
 };
 use async_trait::async_trait;
@@ -48,33 +49,21 @@ async fn memory_keeps_its_invariants() {
     }
 }
 
-/// Counts what came of the calls to a back end.
-#[derive(Debug, Default)]
-struct Counted(Mutex<BTreeMap<(&'static str, &'static str), usize>>);
-
-#[derive(Debug)]
-struct Counting(Ports, Arc<Counted>);
-
-#[async_trait]
-impl Transport for Counting {
-    async fn call(&self, call: Call) -> Result<Value> {
-        let method = call.method();
-        let answer = rpc::serve(&self.0, call).await;
-        let code = answer.as_ref().map_or_else(Error::code, |_| "ok");
-        *self.1.0.lock().expect("nobody panics over it").entry((method, code)).or_default() += 1;
-        answer
-    }
-}
-
 /// A generator whose calls are all refused would test nothing.
 #[tokio::test]
 async fn most_calls_do_something() {
-    let counted = Arc::new(Counted::default());
-    let counting =
-        async || Fixture::new(rpc::remote(Arc::new(Counting(Memory::new().ports(), Arc::clone(&counted)))));
+    let counters = Mutex::new(Vec::new());
+    let counting = async || {
+        let (ports, counter) = Counting::new(Memory::new().ports());
+        counters.lock().unwrap().push(counter);
+        Fixture::new(ports)
+    };
     let plan = Plan { seeds: (1..=8).collect(), steps: 400 };
     agrees_with_memory(&plan, counting).await.unwrap();
-    let counts = counted.0.lock().unwrap();
+    let mut counts = Counts::new();
+    for (what, count) in counters.lock().unwrap().iter().flat_map(|counter| counter.counts()) {
+        *counts.entry(what).or_default() += count;
+    }
     let methods: BTreeSet<&str> = counts.keys().map(|(method, _)| *method).collect();
     let useless: Vec<_> = methods.iter().filter(|method| !counts.contains_key(&(**method, "ok"))).collect();
     assert!(useless.is_empty(), "never succeeded: {useless:?}");
