@@ -57,14 +57,19 @@ struct Args {
 async fn main() -> Result<()> {
     let args = Args::parse();
     let mut report = Report::default();
-    raw::measure(&args.dir, &mut report).await?;
-    for backend in &args.backend {
-        cycle::measure(*backend, &args, &mut report).await?;
-        latency::measure(*backend, &args, &mut report).await?;
-        scale::measure(*backend, &args, &mut report).await?;
-    }
-    process::measure(&args, &mut report).await?;
+    // What was measured before something failed is told all the same.
+    let measured = measure(&args, &mut report).await;
     let text = if args.json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
     writeln!(stdout(), "{}", text.trim_end())?;
-    Ok(())
+    measured
+}
+
+async fn measure(args: &Args, report: &mut Report) -> Result<()> {
+    raw::measure(&args.dir, report).await?;
+    for backend in &args.backend {
+        cycle::measure(*backend, args, report).await?;
+        latency::measure(*backend, args, report).await?;
+        scale::measure(*backend, args, report).await?;
+    }
+    process::measure(args, report).await
 }
