@@ -330,18 +330,19 @@ impl Dispatcher {
         scope: Option<Scope>,
     ) -> Result<()> {
         let now = self.fleet.now();
-        let kind = match reason.code.as_str() {
-            "quota" => Some(EventType::DispatchFailedQuota),
-            "no_agent" => Some(EventType::DispatchFailedNoAgent),
-            _ => None,
+        let kinds: &[EventType] = match reason.code.as_str() {
+            "quota" => &[EventType::QuotaExceeded, EventType::DispatchFailedQuota],
+            "no_agent" => &[EventType::DispatchFailedNoAgent],
+            _ => &[],
         };
-        if self.fleet.policy().undispatchable == Undispatchable::Count && kind.is_some() {
+        if self.fleet.policy().undispatchable == Undispatchable::Count && !kinds.is_empty() {
             return self.count(head, &reason, now).await;
         }
         let payload = json!({ "lane": queue.lane, "reason": reason });
-        let event = kind.map(|kind| NewEvent::new(kind, now).task(&head.id).payload(payload));
+        let event = |kind: &EventType| NewEvent::new(*kind, now).task(&head.id).payload(payload.clone());
+        let events = kinds.iter().map(event).collect();
         let park = Park { reason, scope, parked_at: now };
-        let park = ParkLane { lane: queue.lane.clone(), park, seen, event };
+        let park = ParkLane { lane: queue.lane.clone(), park, seen, events };
         ignore_moved(self.fleet.ports().tasks.park(park).await)
     }
 
@@ -476,6 +477,7 @@ fn may_let_run(kind: EventType) -> bool {
             | EventType::LateResult
             | EventType::DispatchFailedNoAgent
             | EventType::DispatchFailedQuota
+            | EventType::QuotaExceeded
             | EventType::QuotaWarning
             | EventType::AgentOffline
             | EventType::AgentDeregistered

@@ -189,10 +189,7 @@ pub fn park(rows: &mut dyn Rows, park: &ParkLane) -> Result<()> {
         return Ok(());
     }
     rows.put_park(&park.lane, Some(park.park.clone()))?;
-    match &park.event {
-        Some(event) if !told => rows.append_event(event.clone()),
-        _ => Ok(()),
-    }
+    append(rows, if told { Vec::new() } else { park.events.clone() })
 }
 
 /// See [`crate::port::TaskStore::unpark`].

@@ -53,8 +53,8 @@ pub struct ParkLane {
     pub park: Park,
     /// [`Lanes::wake`] of the read that it was decided on.
     pub seen: u64,
-    /// The event to append if the lane was not parked for this reason before.
-    pub event: Option<crate::event::NewEvent>,
+    /// The events to append if the lane was not parked for this reason before.
+    pub events: Vec<crate::event::NewEvent>,
 }
 
 /// What to wake.
@@ -277,7 +277,7 @@ pub trait TaskStore: fmt::Debug + Send + Sync + 'static {
     /// Parks a lane; its tasks inherit the reason on read.
     ///
     /// # Atomicity
-    /// One step; the event is appended only when the lane's reason changes (`park_tells_only_changes`).
+    /// One step; the events are appended only when the lane's reason changes (`park_tells_only_changes`).
     ///
     /// # Errors
     /// `Conflict` `newer_wake`: something woke lanes since `seen` (`park_loses_to_a_newer_wake`).

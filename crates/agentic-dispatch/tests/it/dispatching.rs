@@ -116,6 +116,7 @@ async fn a_quota_parks_the_lane_until_midnight_and_a_raised_limit_wakes_it() {
         "the first job is only reserved, and a reservation may end at any time"
     );
     assert_eq!(world.count(EventType::DispatchFailedQuota).await, 1);
+    assert_eq!(world.count(EventType::QuotaExceeded).await, 1);
     let agent = world.fleet.agents().get(&"a".parse().unwrap()).await.unwrap();
     world.start_assigned(&agent).await;
     world.dispatcher.tick().await.unwrap();

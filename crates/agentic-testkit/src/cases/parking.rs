@@ -23,7 +23,7 @@ fn park(lane: &str, code: &str, retry_at: Option<i64>, seen: u64) -> ParkLane {
         lane: id(lane),
         park: Park { reason, scope: Some(Scope::Agent(id("w"))), parked_at: t(1) },
         seen,
-        event: Some(NewEvent::new(kind, t(1))),
+        events: vec![NewEvent::new(kind, t(1))],
     }
 }
 
@@ -57,7 +57,7 @@ pub async fn park_tells_only_changes(fx: &Fixture) {
     assert_eq!(fx.task("a", t(2)).await.pending_reason.unwrap().retry_at, Some(t(90)));
     fx.tasks.park(park("||", "no_agent", None, seen)).await.unwrap();
     assert_eq!(told().await, 2);
-    let silent = ParkLane { event: None, ..park("||", "at_capacity", None, seen) };
+    let silent = ParkLane { events: Vec::new(), ..park("||", "at_capacity", None, seen) };
     fx.tasks.park(silent).await.unwrap();
     assert_eq!(told().await, 2);
 }

@@ -102,7 +102,8 @@ impl Generator {
                 1 => Wake::Scope(scope),
                 _ => Wake::Lane(lane),
             };
-            return Ok(Call::TasksUnpark { unpark: Unpark { wake, limit: self.rng.usize(1..4) } });
+            // Which lanes a bounded step wakes first is nobody's promise.
+            return Ok(Call::TasksUnpark { unpark: Unpark { wake, limit: 1_000 } });
         }
         let wake = left.tasks.lanes(1).await?.wake;
         let seen = if self.chance(85) { wake } else { wake.saturating_sub(1) };
@@ -111,6 +112,7 @@ impl Generator {
         let reason = PendingReason { code, detail: "nobody has room".to_owned(), retry_at };
         let park = Park { reason, scope: self.chance(60).then_some(scope), parked_at: now };
         let event = self.chance(80).then(|| NewEvent::new(EventType::DispatchFailedQuota, now));
-        Ok(Call::TasksPark { park: ParkLane { lane, park, seen, event } })
+        let events = event.into_iter().collect();
+        Ok(Call::TasksPark { park: ParkLane { lane, park, seen, events } })
     }
 }
