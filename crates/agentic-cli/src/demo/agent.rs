@@ -27,6 +27,8 @@ pub(crate) struct Script {
     pub step_tokens: u64,
     /// The attempts up to this one fail.
     pub fails_until: u32,
+    /// Half done, it waits until this file is there.
+    pub waits_for: Option<String>,
 }
 
 /// Does what the task's description says, and reports progress and tokens while it does.
@@ -58,11 +60,27 @@ fn work(world: &World) -> io::Result<String> {
         let tokens = u64::from(step) * script.step_tokens;
         let report = json!({ "progress": step * 100 / script.steps, "tokens_in": tokens / 2, "tokens_out": tokens - tokens / 2 });
         writeln!(OpenOptions::new().append(true).create(true).open(reports)?, "{report}")?;
-        if attempt <= script.fails_until && step * 2 >= script.steps {
-            return Err(io::Error::other(format!("attempt {attempt} was made to fail")));
+        if step == script.steps.div_ceil(2) {
+            if attempt <= script.fails_until {
+                return Err(io::Error::other(format!("attempt {attempt} was made to fail")));
+            }
+            if let Some(file) = &script.waits_for {
+                wait_for(&world.directory.join(file))?;
+            }
         }
     }
     Ok(format!("{}: {} steps done", task.title, script.steps))
+}
+
+/// Waits at most a minute for a file.
+fn wait_for(path: &Path) -> io::Result<()> {
+    for _ in 0..600 {
+        if path.exists() {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Err(io::Error::other(format!("{} did not come", path.display())))
 }
 
 /// Leaves this process' id and its parent's, so that the demo can check that none is left.
