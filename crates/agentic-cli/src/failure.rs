@@ -141,3 +141,43 @@ impl From<std::io::Error> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agentic_core::{
+        error::{ConflictCode, Error},
+        limit::Refusal,
+    };
+
+    use super::*;
+
+    #[test]
+    fn each_error_has_its_kind_and_each_kind_its_code() {
+        let refused = Error::Refused(Box::new(Refusal::rule("not on the allowlist")));
+        for (error, kind, code) in [
+            (Error::backend("reading"), Kind::Failed, 1),
+            (Error::invalid("unauthorized", "who are you?"), Kind::Failed, 1),
+            (Error::invalid("title", "must not be empty"), Kind::Usage, 2),
+            (Error::not_found(agentic_core::error::Kind::Task, "t"), Kind::NotFound, 3),
+            (Error::conflict(ConflictCode::IllegalTransition, "it is over"), Kind::Conflict, 4),
+            (Error::unavailable("the server"), Kind::Unreachable, 5),
+            (refused, Kind::Refused, 6),
+        ] {
+            let failure = Failure::from(error);
+            assert_eq!((failure.kind, failure.kind.code()), (kind, code), "{failure:?}");
+        }
+        assert_eq!(Failure::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe)).kind.code(), 0);
+    }
+
+    #[test]
+    fn what_is_away_on_this_machine_is_no_server() {
+        assert_eq!(Failure::local(Error::unavailable("the store")).kind, Kind::Failed);
+        assert_eq!(Failure::local(Error::invalid("store", "x")).kind, Kind::Usage);
+    }
+
+    #[test]
+    fn sources_are_told_once() {
+        let error = Error::unavailable_from("the server", std::io::Error::other("connection refused"));
+        assert_eq!(Failure::from(error).error, "the server is unavailable: connection refused");
+    }
+}

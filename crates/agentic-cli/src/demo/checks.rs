@@ -306,3 +306,236 @@ fn number(event: &Event, name: &str) -> u64 {
 fn text<'a>(event: &'a Event, name: &str) -> &'a str {
     event.payload.as_ref().and_then(|payload| payload[name].as_str()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use agentic_core::{
+        agent::{AgentInfo, AgentStatus},
+        clock::Timestamp,
+        event::NewEvent,
+        limit::{Meter, MeterKey, Scope, Window},
+        port::Difference,
+    };
+    use serde_json::json;
+
+    use super::super::{
+        evidence::Kept,
+        plan::{HOPELESS, Plan, PlannedTask},
+    };
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::from_millis(43_200_000);
+
+    /// A run as it should be, told by its events.
+    #[derive(Default)]
+    struct Told(Vec<Event>);
+
+    impl Told {
+        fn push(
+            &mut self,
+            kind: EventType,
+            task: Option<&TaskId>,
+            agent: &AgentId,
+            payload: serde_json::Value,
+        ) {
+            let event = NewEvent::new(kind, NOON).agent(agent).payload(payload);
+            let id = self.0.len() as u64 + 1;
+            self.0.push(NewEvent { task_id: task.cloned(), ..event }.numbered(id));
+        }
+
+        /// Every attempt of one task.
+        fn task(&mut self, planned: &PlannedTask, agent: &AgentId) -> Task {
+            let new = planned.create.clone().into_new(|| planned.id.clone()).unwrap();
+            let mut task = new.into_task(NOON);
+            let failures = planned.failures().max(u32::from(planned.id.as_str() == VICTIM));
+            for attempt in 1..=failures + u32::from(planned.ends() == TaskStatus::Completed) {
+                let about = json!({ "attempt": attempt });
+                self.push(EventType::TaskClaimed, Some(&planned.id), agent, about.clone());
+                self.push(
+                    EventType::UsageRecorded,
+                    Some(&planned.id),
+                    agent,
+                    json!({ "event": "job_started" }),
+                );
+                let fails = attempt <= failures;
+                let used = json!({ "event": "job_ended", "tokens": 300, "refunded_tokens": 0 });
+                self.push(EventType::UsageRecorded, Some(&planned.id), agent, used);
+                if fails && planned.id.as_str() == VICTIM {
+                    self.push(EventType::LeaseExpired, Some(&planned.id), agent, about.clone());
+                }
+                let (kind, status) = match fails {
+                    false => (EventType::TaskCompleted, TaskStatus::Completed),
+                    true if attempt > task.max_retries => (EventType::TaskDeadLettered, TaskStatus::Failed),
+                    true => (EventType::TaskRetryScheduled, TaskStatus::Pending),
+                };
+                self.push(kind, Some(&planned.id), agent, about);
+                task.retry_count += u32::from(kind == EventType::TaskRetryScheduled);
+                (task.status, task.attempt) = (status, attempt);
+            }
+            task.fail_reason = (task.status == TaskStatus::Failed).then(|| "max retries exceeded".to_owned());
+            task
+        }
+    }
+
+    fn agent(id: &AgentId) -> AgentInfo {
+        AgentInfo {
+            id: id.clone(),
+            name: id.to_string(),
+            capabilities: BTreeSet::new(),
+            models: Vec::new(),
+            status: AgentStatus::Available,
+            draining: false,
+            last_heartbeat: NOON,
+            current_load: 0,
+            max_load: 1,
+            registered_at: NOON,
+            incarnation: 2,
+        }
+    }
+
+    fn good() -> Evidence {
+        let plan = Plan::new().unwrap();
+        let (mut told, mut tasks) = (Told::default(), Vec::new());
+        for planned in &plan.agents {
+            told.push(EventType::LimitsChanged, None, &planned.id, json!({}));
+        }
+        let mut left: Vec<&PlannedTask> = plan.tasks.iter().collect();
+        while !left.is_empty() {
+            let done: BTreeSet<TaskId> = tasks.iter().map(|task: &Task| task.id.clone()).collect();
+            let ready = |task: &&PlannedTask| task.create.dependencies.iter().all(|id| done.contains(id));
+            let next = left.remove(left.iter().position(ready).unwrap());
+            let fits = plan.agents.iter().rfind(|agent| next.create.labels.is_subset(&agent.capabilities));
+            // The fourth of these tasks finds the budget used up.
+            if next.id.as_str() == "audit-access" {
+                told.push(EventType::DispatchFailedQuota, Some(&next.id), &fits.unwrap().id, json!({}));
+                told.push(EventType::LimitsChanged, None, &fits.unwrap().id, json!({}));
+            }
+            tasks.push(told.task(next, &fits.unwrap().id));
+        }
+        // Somebody has to work for the one that the search above never finds.
+        let idle = &plan.agents[0].id;
+        for event in &mut told.0 {
+            if event.task_id.as_ref().is_some_and(|task| task.as_str() == "docs-faq") {
+                event.agent_id = Some(idle.clone());
+            }
+        }
+        let agents = plan.agents.iter().map(|planned| agent(&planned.id)).collect();
+        let kept = Kept { tasks: tasks.clone(), events: told.0, ..Kept::default() };
+        let (began, ended) = (NOON, NOON);
+        Evidence {
+            plan,
+            told: tasks,
+            agents,
+            kept,
+            began,
+            ended,
+            wrong: Vec::new(),
+            processes: (9, Vec::new()),
+        }
+    }
+
+    /// Which checks fail when this is changed.
+    fn failing(change: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
+        let mut evidence = good();
+        change(&mut evidence);
+        all(&evidence).into_iter().filter(|check| !check.ok).map(|check| check.what).collect()
+    }
+
+    fn position(evidence: &Evidence, kind: EventType, task: &str) -> usize {
+        let is = |event: &Event| {
+            event.kind == kind && event.task_id.as_ref().is_some_and(|id| id.as_str() == task)
+        };
+        evidence.kept.events.iter().position(is).unwrap()
+    }
+
+    #[test]
+    fn a_run_as_it_should_be_passes() {
+        let broken: Vec<Check> = all(&good()).into_iter().filter(|check| !check.ok).collect();
+        assert!(broken.is_empty(), "{broken:#?}");
+    }
+
+    #[test]
+    fn lost_and_unfinished_tasks_are_found() {
+        let lost = failing(|evidence| drop((evidence.kept.tasks.pop(), evidence.told.pop())));
+        assert!(lost.contains(&"every task ended as it should"));
+        let unfinished = failing(|evidence| evidence.kept.tasks[3].status = TaskStatus::Pending);
+        assert_eq!(unfinished, ["every task ended as it should", "the API told what the store keeps"]);
+    }
+
+    #[test]
+    fn a_double_lease_is_found() {
+        let found = failing(|evidence| {
+            let claim = position(evidence, EventType::TaskClaimed, "docs-faq");
+            let mut twice = evidence.kept.events[claim].clone();
+            twice.payload = Some(json!({ "attempt": 2 }));
+            evidence.kept.events.insert(claim + 1, twice);
+        });
+        assert_eq!(found, ["no attempt began while another held the task"]);
+    }
+
+    #[test]
+    fn too_much_at_once_is_found() {
+        let found = failing(|evidence| {
+            let claim = position(evidence, EventType::TaskClaimed, "gpu-evaluate");
+            let early = evidence.kept.events.remove(claim);
+            let done = position(evidence, EventType::TaskCompleted, VICTIM);
+            evidence.kept.events.insert(done, early);
+        });
+        assert_eq!(found, ["no agent ran more at once than it may", "dependencies came first"]);
+    }
+
+    #[test]
+    fn a_passed_budget_is_found() {
+        let found = failing(|evidence| {
+            let audit = position(evidence, EventType::TaskCompleted, "audit-supply");
+            let usage = json!({ "event": "job_ended", "tokens": 5_000, "refunded_tokens": 0 });
+            let first = position(evidence, EventType::TaskCompleted, "audit-licences").min(audit);
+            evidence.kept.events[first - 1].payload = Some(usage);
+        });
+        assert_eq!(found, ["no agent was given work over its daily limits"]);
+    }
+
+    #[test]
+    fn retries_that_do_not_add_up_are_found() {
+        let what = "every failed attempt was counted, and one task is a dead letter";
+        assert_eq!(failing(|evidence| evidence.kept.tasks[0].retry_count += 1)[1..], [what]);
+        let revived = failing(|evidence| {
+            let dead = position(evidence, EventType::TaskDeadLettered, HOPELESS);
+            evidence.kept.events[dead].kind = EventType::TaskCompleted;
+        });
+        assert_eq!(revived, [what]);
+    }
+
+    #[test]
+    fn an_agent_that_was_not_killed_or_never_ran_out_is_found() {
+        let killed = failing(|evidence| {
+            let lost = position(evidence, EventType::LeaseExpired, VICTIM);
+            evidence.kept.events.remove(lost);
+        });
+        assert_eq!(killed, ["the work of the killed agent was recovered"]);
+        let rich = failing(|evidence| {
+            let parked = position(evidence, EventType::DispatchFailedQuota, "audit-access");
+            evidence.kept.events.remove(parked);
+        });
+        assert_eq!(rich, ["the agent without tokens waited until it had more"]);
+        let midnight = failing(|evidence| {
+            let parked = position(evidence, EventType::DispatchFailedQuota, "audit-access");
+            evidence.kept.events.remove(parked);
+            evidence.ended = NOON.plus(std::time::Duration::from_hours(12));
+        });
+        assert!(midnight.is_empty(), "a new day brings a new budget");
+    }
+
+    #[test]
+    fn meters_that_differ_and_processes_that_stay_are_found() {
+        let meters = ["the meters are the sum of what was charged"];
+        let key = MeterKey { scope: Scope::Fleet, meter: Meter::Tokens, window: Window::Day };
+        let differs = Difference { key, bucket: 0, meter: 1, entries: 2 };
+        assert_eq!(failing(|evidence| evidence.kept.differences.push(differs)), meters);
+        assert_eq!(failing(|evidence| evidence.kept.held = 1), meters);
+        let left = ["no process is left"];
+        assert_eq!(failing(|evidence| evidence.processes.1.push(7)), left);
+        assert_eq!(failing(|evidence| evidence.processes.0 = 0), left);
+        assert_eq!(failing(|evidence| evidence.wrong.push("it fell".into())), left);
+    }
+}

@@ -77,8 +77,11 @@ impl Printer {
         Ok(out.flush()?)
     }
 
-    /// Talk: what a person may want to know, and no program reads.
+    /// Talk: what a person may want to know; programs are spared it.
     pub(crate) fn note(self, text: &str) {
+        if self.is_json {
+            return;
+        }
         let mut err = stderr().lock();
         for line in text.lines() {
             // Nobody is left to be told that talk could not be written.

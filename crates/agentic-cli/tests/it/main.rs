@@ -2,4 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod crash;
+mod demo;
+mod failures;
+mod help;
+mod hostile;
+mod life;
+mod sandbox;
+mod serving;
+mod settings;
 mod swarm;
+mod tasks;
