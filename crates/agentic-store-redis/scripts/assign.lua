@@ -1,0 +1,30 @@
+-- Admits a job and claims its task, or changes nothing.
+-- ARGV: now, how long ended jobs are kept (ms), the claim, the admission. Answers ok with the task; nf; full with the
+-- limit that has no room and its figures; no with task, job and agent; or again.
+local keep, c, a = take(), take_claim(), take_admission()
+if sweep() then return { 'again' } end
+local was = load(c.task)
+if not was then return { 'nf' } end
+local t = copy(was)
+if not step_claim(t, c) then return no(was) end
+
+-- Whether the agent may be given work; one that never registered may take some itself.
+local agent = registered(c.agent)
+local may
+if agent then
+  may = (not c.incarnation or c.incarnation == agent.incarnation) and not agent.draining
+    and not (c.dispatched and agent.status == 'offline')
+else
+  may = not c.incarnation and not c.dispatched
+end
+if not may then return no(was, nil, nil, agent and agent.json) end
+
+local j, stands = prepare_admission(a, true)
+if not j then
+  if stands[1] == 'no' then return no(was, nil, load_job(a.job), agent and agent.json) end
+  return stands
+end
+if not c.dispatched and j.state == 'reserved' then mark_started(j) end
+put_job(j, stands, keep)
+commit_claim(c, t, was)
+return { 'ok', flat(t) }

@@ -1,0 +1,75 @@
+-- Starts and renews the named attempts of one start of an agent, and charges their growth.
+-- ARGV: now, how long ended jobs are kept (ms), agent, incarnation, then for each attempt job, task, number and figures.
+-- Answers ok with directive, reason, lease and what remains, for each; or again.
+local keep, agent, incarnation = take(), take(), maybe()
+if sweep() then return { 'again' } end
+
+-- Until when a renewal lasts: one lease, but not past the deadline.
+local function renewed_until(attempt)
+  local secs, nanos = string.match(attempt.lease, '^(%d+)%.(%d+)$')
+  local till = now + tonumber(secs) * 1000 + math.floor(tonumber(nanos) / 1000000)
+  till = math.min(till, 253402127999999)
+  if attempt.deadline then till = math.min(till, tonumber(attempt.deadline)) end
+  return n(till)
+end
+
+local function stop(reason, lease)
+  return { 'stop', reason, lease or '', '' }
+end
+
+-- The attempt, if it runs or begins now; nil when it is not the agent's.
+local function begin(s, t, j)
+  local attempt, _, only_now = prepare_start(s, t)
+  if not attempt then return nil end
+  if only_now then
+    if not is_live(j) then return nil end
+    if j.state == 'reserved' then mark_started(j) end
+    redis.call('HSET', P .. 'attempt:' .. s.job, 'started_at', n(now))
+  end
+  return attempt
+end
+
+local function beat(id, task, number, figures)
+  local was = load_job(id)
+  if not was or was.agent_id ~= agent then return stop('lease_lost') end
+  local j = copy(was)
+  local t = load_hot(task)
+  local attempt, lost
+  if t and t.attempt == number and t.status == 'cancelled' then
+    lost = 'cancelled'
+  elseif not t or not holds(t, agent, number) then
+    lost = 'lease_lost'
+  else
+    attempt = begin({ job = id, task = task, attempt = number, agent = agent, incarnation = incarnation }, t, j)
+    if not attempt then lost = 'lease_lost' end
+  end
+  if figures then charge(j, 0, figures) end
+  if lost then
+    put_job(j, was, keep)
+    return stop(lost)
+  end
+  local directive, reason, remaining = stand(j, 0)
+  local answer
+  if attempt.deadline and tonumber(attempt.deadline) <= now then
+    answer = stop('time_bound')
+  elseif directive == 'stop' then
+    -- A stopped attempt keeps its lease to come to an end in, and gets no longer one.
+    answer = stop(reason or '', t.lease_expires_at)
+  elseif not hold_longer(j, renewed_until(attempt)) then
+    answer = stop('lease_lost')
+  else
+    local renewed = copy(t)
+    renewed.lease_expires_at = j.expires_at
+    put(renewed, t)
+    answer = { directive, reason or '', j.expires_at, remaining and n(remaining) or '' }
+  end
+  put_job(j, was, keep)
+  return answer
+end
+
+local answers = {}
+while at < #ARGV do
+  local id, task, number = take(), take(), take()
+  answers[#answers + 1] = beat(id, task, number, take_figures())
+end
+return { 'ok', answers }

@@ -1,0 +1,5 @@
+-- Counts the tasks by status.
+-- ARGV: now, the statuses. Answers ok with the counts in that order.
+local answer = { 'ok' }
+for i = 2, #ARGV do answer[i] = n(redis.call('ZCARD', P .. 'status:' .. ARGV[i])) end
+return answer

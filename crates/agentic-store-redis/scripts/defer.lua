@@ -1,0 +1,14 @@
+-- Puts a pending task off for itself.
+-- ARGV: now, task, attempt, reason (JSON), until. Answers ok with the task; nf; or no.
+local id, attempt, reason, until_at = take(), take(), take(), take()
+local was = load(id)
+if not was then return { 'nf' } end
+if was.attempt ~= attempt or was.status ~= 'pending' then return no(was) end
+local t = copy(was)
+t.retry_at = until_at
+t.deferred = reason
+-- Nobody touched the task: an attempt that lapsed may still complete it.
+t.ready = ready_at(t) <= now and '1' or nil
+settle(t)
+put(t, was)
+return { 'ok', flat(t) }

@@ -1,0 +1,39 @@
+-- Agents: one JSON text each. What changes stands in front, in this order, so that it can be read without decoding.
+local RECORD = '^{"incarnation":(%d+),"status":"(%a+)","draining":(%a+),"deregistered":(%a+),' ..
+  '"last_heartbeat":"([^"]*)","heard":(%-?%d+),"registered_at":"([^"]*)",(.*)$'
+
+local function load_agent(id)
+  local json = redis.call('GET', P .. 'agent:' .. id)
+  if not json then return nil end
+  local incarnation, status, draining, deregistered, last, heard, registered, rest = string.match(json, RECORD)
+  return {
+    json = json, incarnation = incarnation, status = status, draining = draining == 'true',
+    deregistered = deregistered == 'true', last_heartbeat = last, heard = heard, registered_at = registered, rest = rest
+  }
+end
+
+-- Reads an agent that is registered.
+local function registered(id)
+  local a = load_agent(id)
+  if a and not a.deregistered then return a end
+end
+
+-- Writes an agent; answers with its JSON.
+local function put_agent(id, a)
+  local json = string.format(
+    '{"incarnation":%s,"status":"%s","draining":%s,"deregistered":%s,"last_heartbeat":"%s","heard":%s,"registered_at":"%s",',
+    a.incarnation, a.status, tostring(a.draining), tostring(a.deregistered), a.last_heartbeat, a.heard, a.registered_at
+  ) .. a.rest
+  redis.call('SET', P .. 'agent:' .. id, json)
+  if a.deregistered then
+    redis.call('ZREM', P .. 'agents', id)
+  else
+    redis.call('ZADD', P .. 'agents', 0, id)
+  end
+  if a.deregistered or a.status == 'offline' then
+    redis.call('ZREM', P .. 'heard', id)
+  else
+    redis.call('ZADD', P .. 'heard', a.heard, id)
+  end
+  return json
+end

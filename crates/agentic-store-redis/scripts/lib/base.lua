@@ -1,0 +1,89 @@
+-- What every script begins with: its keys, its arguments, and rows.
+-- KEYS[1] is the root of all keys of the fleet; ARGV[1] is the time of the caller in milliseconds.
+local P = KEYS[1] .. ':'
+local at = 0
+
+-- The next argument.
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+
+-- The next argument, where an empty one is an absent one: ids and numbers.
+local function maybe()
+  local value = take()
+  return value ~= '' and value or nil
+end
+
+-- The next argument, a text that may be empty: '=' stands before one that is there.
+local function text()
+  local value = take()
+  return value ~= '' and string.sub(value, 2) or nil
+end
+
+local now = tonumber(take())
+
+-- A whole number as text; Lua's own way has 14 digits only.
+local function n(x)
+  return string.format('%.0f', x)
+end
+
+-- A text as JSON.
+local function q(s)
+  return cjson.encode(s)
+end
+
+-- A hash as a table, nil when there is none.
+local function read(key)
+  local list = redis.call('HGETALL', key)
+  if #list == 0 then return nil end
+  local row = {}
+  for i = 1, #list, 2 do row[list[i]] = list[i + 1] end
+  return row
+end
+
+local function copy(row)
+  local same = {}
+  for k, v in pairs(row) do same[k] = v end
+  return same
+end
+
+-- Runs a command with a list of arguments of any length, some at a time.
+local function chunked(command, key, list)
+  for from = 1, #list, 100 do
+    redis.call(command, key, unpack(list, from, math.min(from + 99, #list)))
+  end
+end
+
+-- Writes what differs from the hash as it was.
+local function write(key, row, was)
+  local sets, gone = {}, {}
+  for k, v in pairs(row) do
+    if not was or was[k] ~= v then
+      sets[#sets + 1] = k
+      sets[#sets + 1] = v
+    end
+  end
+  if was then
+    for k in pairs(was) do
+      if row[k] == nil then gone[#gone + 1] = k end
+    end
+  end
+  chunked('HSET', key, sets)
+  chunked('HDEL', key, gone)
+end
+
+-- A table as a list for the answer.
+local function flat(row)
+  local list = {}
+  for k, v in pairs(row or {}) do
+    list[#list + 1] = k
+    list[#list + 1] = v
+  end
+  return list
+end
+
+-- A refusal: the rows that it was decided on, from which the caller derives the error as core words it.
+local function no(task, attempt, job, agent)
+  return { 'no', flat(task), flat(attempt), flat(job), agent or '' }
+end

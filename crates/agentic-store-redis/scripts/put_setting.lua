@@ -1,0 +1,9 @@
+-- Sets or removes a setting.
+-- ARGV: now, key, value ('=' in front; '' removes). Answers ok.
+local key, value = take(), text()
+if value then
+  redis.call('HSET', P .. 'settings', key, value)
+else
+  redis.call('HDEL', P .. 'settings', key)
+end
+return { 'ok' }

@@ -1,0 +1,9 @@
+-- Reads meters and what is held under their scopes.
+-- ARGV: now, the limits as JSON. Answers ok with, for each, active, unstarted, tokens and the filled buckets; or again.
+if sweep() then return { 'again' } end
+local readings = {}
+for i, limit in ipairs(cjson.decode(take())) do
+  local sums = held(limit[1])
+  readings[i] = { n(sums.active), n(sums.unstarted), n(sums.tokens), buckets_of(limit) }
+end
+return { 'ok', readings }

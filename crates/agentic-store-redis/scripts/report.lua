@@ -1,0 +1,32 @@
+-- Charges the growth since the highest report, whatever the state of the job.
+-- ARGV: now, how long ended jobs are kept (ms), what an admission of the job would ask if it was never admitted, the
+-- model of the report, the figures. Answers ok with directive, reason, what remains, and whether the job was not
+-- admitted and is late.
+local keep, a, model, figures = take(), take_admission(), maybe(), take_figures()
+local was = load_job(a.job)
+local j
+if was then
+  j = copy(was)
+else
+  j = new_job(a)
+  j.unadmitted = '1'
+  mark_started(j)
+end
+if j.unadmitted and is_open(j) and tonumber(a.expires_at) > tonumber(j.expires_at) then j.expires_at = a.expires_at end
+if j.state == 'reserved' then mark_started(j) end
+local line = 0
+if model then
+  line = nil
+  for i = 0, tonumber(j.lines) - 1 do
+    if not line and j['model' .. i] == model then line = i end
+  end
+  if not line then
+    line = tonumber(j.lines)
+    j.lines = n(line + 1)
+    j['model' .. line], j['price' .. line], j['limits' .. line] = model, a.price, a.limits
+  end
+end
+charge(j, line, figures)
+local directive, reason, remaining = stand(j, line)
+put_job(j, was, keep)
+return { 'ok', directive, reason or '', remaining and n(remaining) or '', j.unadmitted or '', j.late or '' }

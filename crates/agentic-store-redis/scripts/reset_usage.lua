@@ -1,0 +1,10 @@
+-- Sets meters of an agent to zero by a balancing entry.
+-- ARGV: now, agent, the limits as JSON. Answers ok.
+local agent, moves = take(), {}
+for _, limit in ipairs(cjson.decode(take())) do
+  local list = buckets_of(limit)
+  local stands = tonumber(list[2]) or 0
+  if stands ~= 0 then moves[#moves + 1] = { limit, bucket_of(limit, now), n(-stands) } end
+end
+book('reset', nil, agent, nil, moves)
+return { 'ok' }

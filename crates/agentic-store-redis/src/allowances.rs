@@ -1,0 +1,314 @@
+//! The port of allowances.
+
+use std::collections::BTreeMap;
+
+use agentic_core::{
+    allowance::{AgentAllowance, ModelQuota, UsageAnswer},
+    amount::Amount,
+    clock::Timestamp,
+    engine::ledger,
+    error::{Error, Kind, Result},
+    id::{AgentId, JobId, ModelName},
+    job::{Entry, EntryKind, Job, Move},
+    limit::{Held, Limit, Meter, MeterKey, Reading, Scope, Window, used},
+    port::{
+        Admission, AllowanceStore, Difference, ExpiredJobs, Extend, Report, ResetUsage, Settle, StartJob,
+        VoidJob,
+    },
+};
+use async_trait::async_trait;
+use fred::types::scripts::Script;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::{
+    args::Args,
+    error::unreadable,
+    reply::{Reply, misshapen, named},
+    rows::{Snapshot, StoredLimit, job, limit, limit_field, refused, stored_limits},
+    script,
+    store::{Answer, RedisStore},
+};
+
+/// How many entries of the ledger one step of a verification reads.
+const ENTRIES: &str = "1000";
+
+/// An admission for `take_admission`.
+pub(crate) fn admission_args(args: Args, admission: &Admission) -> Result<Args> {
+    let price = admission.price.map(|price| format!("{},{}", price.input, price.output));
+    let args = args
+        .value(&admission.job)
+        .value(&admission.job.task)
+        .value(&admission.id)
+        .value(&admission.agent_id)
+        .maybe(admission.model.as_ref())
+        .maybe(admission.project.as_ref())
+        .maybe(price)
+        .json(&stored_limits(&admission.limits))?;
+    Ok(args.value(admission.ask).time(admission.expires_at))
+}
+
+/// The refusal of a limit that a script found no room under, with core's figures and words.
+pub(crate) fn no_room(mut reply: Reply) -> Result<Error> {
+    let stored: StoredLimit = serde_json::from_str(&reply.text()?).map_err(unreadable)?;
+    let ask: Amount = reply.parse()?;
+    let held = held(&mut reply)?;
+    let buckets = buckets(&mut reply)?;
+    let refusal = limit(&stored)?.admit(&buckets, &held, ask).err();
+    Ok(refusal.map_or_else(|| misshapen("a limit that has room refused"), Error::Refused))
+}
+
+fn held(reply: &mut Reply) -> Result<Held> {
+    Ok(Held { active: reply.parse()?, unstarted: reply.parse()?, tokens: reply.parse()? })
+}
+
+fn buckets(reply: &mut Reply) -> Result<Vec<(i64, i64)>> {
+    let mut list = reply.list()?;
+    let mut buckets = Vec::new();
+    while !list.is_empty() {
+        buckets.push((list.parse()?, list.parse()?));
+    }
+    Ok(buckets)
+}
+
+impl RedisStore {
+    /// Runs a script on one job; what it refuses is told in the words of core's `transition`.
+    async fn job_step<T>(
+        &self,
+        script: &Script,
+        args: Args,
+        id: &JobId,
+        transition: impl FnOnce(&mut Snapshot) -> Result<T> + Send,
+    ) -> Result<Job> {
+        match self.run(script, args).await? {
+            Answer::Ok(mut reply) => job(&reply.cells()?),
+            Answer::NotFound => Err(Error::not_found(Kind::Job, id)),
+            Answer::Full(reply) => Err(no_room(reply)?),
+            Answer::Refused(mut reply) => Err(refused(transition(&mut Snapshot::of_one(&mut reply, None)?))),
+            other => other.ok().and_then(|_| Err(misshapen("it was not expected"))),
+        }
+    }
+
+    /// Sets or removes a limit, and says so.
+    async fn set_limit(
+        &self,
+        (key, name, json): (&str, &str, String),
+        (agent, model): (Option<&AgentId>, Option<&ModelName>),
+        now: Timestamp,
+    ) -> Result<bool> {
+        let args = Args::at(now)
+            .value(key)
+            .value(name)
+            .value(json)
+            .maybe(agent)
+            .json(&json!({ "agent": agent, "model": model }))?;
+        match self.run(&script::SET_LIMIT, args).await? {
+            Answer::NotFound => Ok(false),
+            other => other.ok().map(|_| true),
+        }
+    }
+
+    async fn limit_named<T: DeserializeOwned>(&self, key: &str, name: &str) -> Result<Option<T>> {
+        let json = self.command("HGET", key, &[name]).await?.into_string();
+        json.map(|json| serde_json::from_str(&json).map_err(unreadable)).transpose()
+    }
+
+    /// All limits, ascending by name.
+    async fn limits<T: DeserializeOwned>(&self, key: &str) -> Result<Vec<T>> {
+        let mut reply = Reply::of(self.command("HGETALL", key, &[]).await?)?;
+        let mut limits = BTreeMap::new();
+        while !reply.is_empty() {
+            limits.insert(reply.text()?, serde_json::from_str(&reply.text()?).map_err(unreadable)?);
+        }
+        Ok(limits.into_values().collect())
+    }
+}
+
+#[async_trait]
+impl AllowanceStore for RedisStore {
+    async fn allowance(&self, agent: &AgentId) -> Result<Option<AgentAllowance>> {
+        self.limit_named("allowances", agent.as_str()).await
+    }
+
+    async fn set_allowance(&self, allowance: AgentAllowance, now: Timestamp) -> Result<()> {
+        allowance.validate()?;
+        let json = serde_json::to_string(&allowance).map_err(unreadable)?;
+        let agent = &allowance.agent_id;
+        self.set_limit(("allowances", agent.as_str(), json), (Some(agent), None), now).await.map(drop)
+    }
+
+    async fn delete_allowance(&self, agent: &AgentId, now: Timestamp) -> Result<()> {
+        let was =
+            self.set_limit(("allowances", agent.as_str(), String::new()), (Some(agent), None), now).await?;
+        if was { Ok(()) } else { Err(Error::not_found(Kind::Allowance, agent)) }
+    }
+
+    async fn allowances(&self) -> Result<Vec<AgentAllowance>> {
+        self.limits("allowances").await
+    }
+
+    async fn model_quota(&self, model: &ModelName) -> Result<Option<ModelQuota>> {
+        self.limit_named("quotas", model.as_str()).await
+    }
+
+    async fn set_model_quota(&self, quota: ModelQuota, now: Timestamp) -> Result<()> {
+        let json = serde_json::to_string(&quota).map_err(unreadable)?;
+        let model = &quota.model;
+        self.set_limit(("quotas", model.as_str(), json), (None, Some(model)), now).await.map(drop)
+    }
+
+    async fn delete_model_quota(&self, model: &ModelName, now: Timestamp) -> Result<()> {
+        let was = self.set_limit(("quotas", model.as_str(), String::new()), (None, Some(model)), now).await?;
+        if was { Ok(()) } else { Err(Error::not_found(Kind::Model, model)) }
+    }
+
+    async fn model_quotas(&self) -> Result<Vec<ModelQuota>> {
+        self.limits("quotas").await
+    }
+
+    async fn limits_revision(&self) -> Result<u64> {
+        let text = self.command("GET", "limits:revision", &[]).await?.into_string();
+        text.map_or(Ok(0), |text| text.parse().map_err(unreadable))
+    }
+
+    async fn readings(&self, keys: &[MeterKey], now: Timestamp) -> Result<Vec<Reading>> {
+        let limits: Vec<Limit> = keys.iter().map(|key| Limit { key: key.clone(), cap: None }).collect();
+        let args = Args::at(now).json(&stored_limits(&limits))?;
+        let answers = self.ask(&script::READINGS, args).await?.lists()?;
+        let reading = |(key, mut reply): (&MeterKey, Reply)| {
+            let reserved = held(&mut reply)?.of(key.meter);
+            let buckets = buckets(&mut reply)?;
+            Ok(Reading { used: used(&buckets), reserved, buckets })
+        };
+        keys.iter().zip(answers).map(reading).collect()
+    }
+
+    async fn active_jobs(&self, agents: &[AgentId], now: Timestamp) -> Result<Vec<u32>> {
+        let scopes = agents.iter().map(|agent| Scope::Agent(agent.clone()));
+        let mut counts =
+            self.ask(&script::ACTIVE_JOBS, scopes.fold(Args::at(now), Args::value)).await?.list()?;
+        agents.iter().map(|_| Ok(u32::try_from(counts.parse::<u64>()?).unwrap_or(u32::MAX))).collect()
+    }
+
+    async fn job(&self, id: &JobId) -> Result<Option<Job>> {
+        let cells = self.command("HGETALL", &format!("job:{id}"), &[]).await?;
+        let cells = Reply::of(cells)?.into_cells()?;
+        if cells.is_empty() { Ok(None) } else { job(&cells).map(Some) }
+    }
+
+    async fn admit(&self, admission: Admission) -> Result<Job> {
+        let args = admission_args(self.keeping(admission.now), &admission)?;
+        self.job_step(&script::ADMIT, args, &admission.job, |rows| ledger::admit(rows, &admission)).await
+    }
+
+    async fn start(&self, start: StartJob) -> Result<Job> {
+        let args = self.keeping(start.now).value(&start.job);
+        self.job_step(&script::START_JOB, args, &start.job, |rows| ledger::start_job(rows, &start)).await
+    }
+
+    async fn extend(&self, extend: Extend) -> Result<Job> {
+        let args = self.keeping(extend.now).value(&extend.job).time(extend.expires_at);
+        self.job_step(&script::EXTEND, args, &extend.job, |rows| ledger::extend(rows, &extend)).await
+    }
+
+    async fn report(&self, report: Report) -> Result<UsageAnswer> {
+        let stranger = Admission {
+            job: report.job.clone(),
+            id: String::new(),
+            agent_id: report.agent_id.clone(),
+            model: report.model.clone(),
+            project: None,
+            price: report.price,
+            limits: report.limits.clone(),
+            ask: Amount::ZERO,
+            expires_at: report.expires_at,
+            now: report.now,
+        };
+        let args = admission_args(self.keeping(report.now), &stranger)?;
+        let args = args.maybe(report.model.as_ref()).figures(Some(report.figures));
+        let mut reply = self.ask(&script::REPORT, args).await?;
+        Ok(UsageAnswer {
+            directive: named(&reply.text()?)?,
+            reason: reply.maybe()?,
+            remaining_tokens: reply.parse_maybe()?,
+            unadmitted: reply.maybe()?.is_some(),
+            late: reply.maybe()?.is_some(),
+        })
+    }
+
+    async fn settle(&self, settle: Settle) -> Result<Job> {
+        let outcome = serde_json::to_value(settle.outcome).map_err(unreadable)?;
+        let args = self.keeping(settle.now).value(&settle.job).value(outcome.as_str().unwrap_or_default());
+        self.job_step(&script::SETTLE, args, &settle.job, |rows| ledger::settle(rows, &settle)).await
+    }
+
+    async fn void(&self, void: VoidJob) -> Result<()> {
+        let args = self.keeping(void.now).value(&void.job).value(&void.admission);
+        self.ask(&script::VOID, args).await.map(drop)
+    }
+
+    async fn expired(&self, expired: ExpiredJobs) -> Result<Vec<Job>> {
+        let args = Args::at(expired.now).value(expired.limit);
+        let found = self.ask(&script::EXPIRED_JOBS, args).await?.lists()?;
+        let mut jobs =
+            found.into_iter().map(|cells| job(&cells.into_cells()?)).collect::<Result<Vec<_>>>()?;
+        jobs.sort_by(|a, b| (a.expires_at, &a.id).cmp(&(b.expires_at, &b.id)));
+        jobs.truncate(expired.limit);
+        Ok(jobs)
+    }
+
+    async fn reset_usage(&self, reset: ResetUsage) -> Result<()> {
+        let day = |meter| Limit::new(Scope::Agent(reset.agent_id.clone()), meter, Window::Day, None);
+        let limits = [day(Meter::Tokens), day(Meter::Jobs)];
+        let args = Args::at(reset.now).value(&reset.agent_id).json(&stored_limits(&limits))?;
+        self.ask(&script::RESET_USAGE, args).await.map(drop)
+    }
+
+    async fn verify(&self) -> Result<Vec<Difference>> {
+        let mut reply = self.ask(&script::VERIFY, Args::timeless()).await?;
+        let last = reply.text()?;
+        let meters = meters(&mut reply)?;
+        let mut sums = self::meters(&mut reply)?;
+        let mut from = "-".to_owned();
+        while !last.is_empty() {
+            let page = self.command("XRANGE", "entries", &[&from, &last, "COUNT", ENTRIES]).await?;
+            let mut page = Reply::of(page)?;
+            if page.is_empty() {
+                break;
+            }
+            while !page.is_empty() {
+                let mut entry = page.list()?;
+                from = format!("({}", entry.text()?);
+                let moves: Vec<(String, i64)> = entry.cells()?.json("moves")?.unwrap_or_default();
+                for (field, delta) in moves {
+                    let sum: &mut i64 = sums.entry(limit_field(&field)?).or_default();
+                    *sum = sum.saturating_add(delta);
+                }
+            }
+        }
+        Ok(ledger::differences(&meters, std::iter::once(&in_all(sums)?)))
+    }
+}
+
+/// A hash of meters.
+fn meters(reply: &mut Reply) -> Result<BTreeMap<(MeterKey, i64), i64>> {
+    let mut list = reply.list()?;
+    let mut meters = BTreeMap::new();
+    while !list.is_empty() {
+        meters.insert(limit_field(&list.text()?)?, list.parse()?);
+    }
+    Ok(meters)
+}
+
+/// One entry that moves what all entries together moved.
+fn in_all(sums: BTreeMap<(MeterKey, i64), i64>) -> Result<Entry> {
+    let moves = sums.into_iter().map(|((key, bucket), delta)| Move { key, bucket, delta }).collect();
+    Ok(Entry {
+        kind: EntryKind::Charge,
+        at: Timestamp::EPOCH,
+        job: None,
+        agent_id: AgentId::try_new("all")?,
+        model: None,
+        moves,
+    })
+}

@@ -1,0 +1,77 @@
+//! The port of the event log.
+
+use std::time::Duration;
+
+use agentic_core::{
+    clock::Timestamp,
+    error::{ConflictCode, Error, Result},
+    event::{EventId, NewEvent},
+    port::{EventLog, EventPage},
+};
+use async_trait::async_trait;
+use tokio::time::timeout;
+
+use crate::{
+    args::Args,
+    error::unreadable,
+    follower,
+    rows::event,
+    script,
+    store::{Answer, RedisStore},
+};
+
+/// An event for `append` of `scripts/lib/events.lua`.
+pub(crate) fn new_event(args: Args, event: &NewEvent) -> Result<Args> {
+    let args = args
+        .value(event.kind)
+        .maybe(event.task_id.as_ref())
+        .maybe(event.agent_id.as_ref())
+        .time(event.timestamp);
+    match &event.payload {
+        Some(payload) => args.json(payload),
+        None => Ok(args.value("")),
+    }
+}
+
+#[async_trait]
+impl EventLog for RedisStore {
+    async fn append(&self, events: Vec<NewEvent>) -> Result<()> {
+        let args = events.iter().try_fold(Args::timeless(), new_event)?;
+        self.ask(&script::APPEND, args).await.map(drop)
+    }
+
+    async fn after(&self, cursor: EventId, limit: usize) -> Result<EventPage> {
+        match self.run(&script::AFTER, Args::timeless().value(cursor).value(limit)).await? {
+            Answer::Said(mut reply) => {
+                let detail = format!("events up to {} were trimmed; start again from there", reply.text()?);
+                Err(Error::conflict(ConflictCode::CursorTrimmed, detail))
+            }
+            other => {
+                let events = other.ok()?.lists()?.into_iter().map(event).collect::<Result<Vec<_>>>()?;
+                Ok(EventPage { cursor: events.last().map_or(cursor, |event| event.id), events })
+            }
+        }
+    }
+
+    async fn last(&self) -> Result<EventId> {
+        let text = self.command("GET", "event:last", &[]).await?.into_string();
+        text.map_or(Ok(0), |text| text.parse().map_err(unreadable))
+    }
+
+    /// One connection a process waits on the log itself, so that an event of any server wakes at once.
+    async fn wait(&self, cursor: EventId, patience: Duration) -> Result<bool> {
+        let mut newest = self.inner.newest.subscribe();
+        if *newest.borrow_and_update() > cursor {
+            return Ok(true);
+        }
+        follower::ensure(&self.inner);
+        if timeout(patience, newest.wait_for(|newest| *newest > cursor)).await.is_ok() {
+            return Ok(true);
+        }
+        Ok(self.last().await? > cursor)
+    }
+
+    async fn trim(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        self.ask(&script::TRIM, Args::timeless().time(before).value(limit)).await?.parse()
+    }
+}

@@ -1,0 +1,224 @@
+//! The store: a pool of connections, and the scripts that run over it.
+
+use std::sync::{Arc, Mutex};
+
+use agentic_core::{
+    clock::Timestamp,
+    error::{Error, Result},
+    event::EventId,
+    port::Ports,
+};
+use fred::{
+    clients::{Client, Pool},
+    interfaces::ClientLike,
+    types::{
+        Builder, ClusterHash, CustomCommand, Value,
+        config::{Config, ReconnectPolicy, UnresponsiveConfig},
+        scripts::Script,
+    },
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    args::Args,
+    checks,
+    error::{about, storage},
+    options::RedisOptions,
+    reply::{Reply, misshapen},
+};
+
+/// The most steps in which one call sees reservations run out, 500 a step.
+const MAX_SWEEPS: usize = 10_000;
+
+/// Every port of one fleet on one Redis; clones share it.
+#[derive(Debug, Clone)]
+pub struct RedisStore {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What the clones share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pool: Pool,
+    root: String,
+    builder: Builder,
+    pub(crate) options: RedisOptions,
+    pub(crate) newest: watch::Sender<EventId>,
+    pub(crate) follower: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a script answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// It was done, or read.
+    Ok(Reply),
+    /// There is no such thing.
+    NotFound,
+    /// It was refused on these rows.
+    Refused(Reply),
+    /// The fence kept it for review, on these rows.
+    Late(Reply),
+    /// A limit has no room: the limit and its figures.
+    Full(Reply),
+    /// What only one script says, by its word.
+    Said(Reply),
+}
+
+impl Answer {
+    /// The answer of a script that refuses nothing.
+    pub(crate) fn ok(self) -> Result<Reply> {
+        match self {
+            Self::Ok(reply) => Ok(reply),
+            other => Err(misshapen(format_args!("it was not expected: {other:?}"))),
+        }
+    }
+}
+
+impl RedisStore {
+    /// Connects to a server and checks it.
+    ///
+    /// The URL is `redis://[user:password@]host[:port][/database]`; `rediss://` is TLS;
+    /// `redis-cluster://host:port?node=host:port`; `redis-sentinel://host:port/database?sentinelServiceName=NAME`.
+    ///
+    /// # Errors
+    /// `Invalid` for a URL or a prefix that is none; `Unsupported` for a server that [`RedisOptions::safety`] refuses;
+    /// `Unavailable` where there is no server.
+    pub async fn connect(url: &str, options: RedisOptions) -> Result<Self> {
+        let config = Config::from_url(url)
+            .map_err(|error| Error::invalid("store", format!("is no redis URL: {}", error.details())))?;
+        let root = root(&options.prefix, config.server.is_clustered())?;
+        let mut builder = Builder::from_config(config);
+        builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2));
+        let (connect, command) = (options.connect_timeout, options.command_timeout);
+        builder.with_connection_config(|config| {
+            config.connection_timeout = connect;
+            config.internal_command_timeout = connect;
+            config.max_command_attempts = 1;
+            config.max_redirections = 5;
+        });
+        let follower = builder.clone();
+        builder.with_connection_config(|config| {
+            config.unresponsive =
+                UnresponsiveConfig { max_timeout: Some(command * 2), interval: command / 2 };
+        });
+        builder.with_performance_config(|config| config.default_command_timeout = command);
+        builder.with_config(|config| config.fail_fast = true);
+        let failed = |error| about("redis", error);
+        let pool = builder.build_pool(options.pool).map_err(failed)?;
+        let opening = tokio::time::timeout(connect, pool.init());
+        opening.await.map_err(|_| Error::unavailable("redis"))?.map_err(failed)?;
+        checks::check(pool.next(), options.safety).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                pool,
+                root,
+                builder: follower,
+                options,
+                newest: watch::Sender::new(0),
+                follower: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// The ports onto it.
+    pub fn ports(&self) -> Ports {
+        let port = Arc::new(self.clone());
+        Ports {
+            tasks: Arc::clone(&port) as _,
+            agents: Arc::clone(&port) as _,
+            allowances: Arc::clone(&port) as _,
+            events: Arc::clone(&port) as _,
+            settings: Arc::clone(&port) as _,
+            ledger: port,
+        }
+    }
+
+    /// Runs a script until it has decided.
+    pub(crate) async fn run(&self, script: &Script, args: Args) -> Result<Answer> {
+        let values = args.into_values();
+        for _ in 0..MAX_SWEEPS {
+            let (keys, values) = (vec![self.inner.root.clone()], values.clone());
+            let answer: Value =
+                script.evalsha_with_reload(self.inner.pool.next(), keys, values).await.map_err(storage)?;
+            let mut reply = Reply::of(answer)?;
+            match reply.text()?.as_str() {
+                "ok" => return Ok(Answer::Ok(reply)),
+                "nf" => return Ok(Answer::NotFound),
+                "no" => return Ok(Answer::Refused(reply)),
+                "late" => return Ok(Answer::Late(reply)),
+                "full" => return Ok(Answer::Full(reply)),
+                "again" => {}
+                _ => return Ok(Answer::Said(reply)),
+            }
+        }
+        Err(Error::unavailable("redis, busy with reservations that ran out,"))
+    }
+
+    /// As [`RedisStore::run`], of a script that refuses nothing.
+    pub(crate) async fn ask(&self, script: &Script, args: Args) -> Result<Reply> {
+        self.run(script, args).await?.ok()
+    }
+
+    /// Runs one command that reads one key.
+    pub(crate) async fn command(&self, name: &'static str, key: &str, args: &[&str]) -> Result<Value> {
+        self.inner.command(self.inner.pool.next(), name, key, args).await
+    }
+
+    /// The arguments of a script that may end jobs.
+    pub(crate) fn keeping(&self, now: Timestamp) -> Args {
+        Args::at(now).value(self.inner.options.keep_jobs.as_millis())
+    }
+}
+
+impl Inner {
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{}:{name}", self.root)
+    }
+
+    pub(crate) async fn command(
+        &self,
+        client: &Client,
+        name: &'static str,
+        key: &str,
+        args: &[&str],
+    ) -> Result<Value> {
+        let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
+        let args: Vec<String> =
+            std::iter::once(self.key(key)).chain(args.iter().map(|&arg| arg.to_owned())).collect();
+        client.custom(command, args).await.map_err(storage)
+    }
+
+    /// A connection of its own, for commands that wait.
+    pub(crate) async fn waiting_client(&self) -> Result<Client> {
+        let client = self.builder.build().map_err(storage)?;
+        client.init().await.map_err(storage)?;
+        Ok(client)
+    }
+}
+
+/// What stands in front of every key; on a cluster a hash tag.
+fn root(prefix: &str, clustered: bool) -> Result<String> {
+    let inside = prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(prefix);
+    let good = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+    if inside.is_empty() || inside.len() > 100 || !inside.chars().all(good) {
+        return Err(Error::invalid("prefix", "must be 1 to 100 of A-Z a-z 0-9 . _ : -, in braces or not"));
+    }
+    if clustered { Ok(format!("{{{inside}}}")) } else { Ok(prefix.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_a_hash_tag_on_a_cluster() {
+        assert_eq!(root("agentic", false).unwrap(), "agentic");
+        assert_eq!(root("agentic", true).unwrap(), "{agentic}");
+        assert_eq!(root("{agentic}", false).unwrap(), "{agentic}");
+        assert_eq!(root("{agentic}", true).unwrap(), "{agentic}");
+        for bad in ["", "{}", "a b", "{a", "a}b", "x{a}", &"x".repeat(101)] {
+            assert!(root(bad, true).is_err(), "{bad}");
+            assert!(root(bad, false).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The Redis back end, held to the contracts of the ports and to its own promises.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod conformance;
+mod lockstep;
+mod server;

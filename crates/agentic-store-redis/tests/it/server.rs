@@ -1,0 +1,101 @@
+//! The Redis that the tests run on: the one of `AGENTIC_TEST_REDIS_URL`, else one of their own.
+
+use std::{
+    fmt::Debug,
+    io::ErrorKind,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use agentic_store_redis::{RedisOptions, RedisStore, Safety};
+use agentic_testkit::Fixture;
+use tempfile::TempDir;
+
+const URL_VAR: &str = "AGENTIC_TEST_REDIS_URL";
+
+/// A server that ends with its handle, in a directory that ends with it too.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+    _dir: TempDir,
+}
+
+impl Server {
+    /// Starts `redis-server` on a free port with more arguments.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let child = spawn(port, dir.path(), args);
+        Self { child, url: format!("redis://127.0.0.1:{port}/0"), _dir: dir }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn spawn(port: u16, dir: &Path, args: &[&str]) -> Child {
+    let port = port.to_string();
+    let plain = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    let spawned = Command::new("redis-server")
+        .args(plain)
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    match spawned {
+        Ok(child) => child,
+        Err(error) if error.kind() == ErrorKind::NotFound => panic!(
+            "these tests need a Redis: set {URL_VAR} to the URL of one, or install redis-server \
+             (Debian: apt-get install redis-server)"
+        ),
+        Err(error) => panic!("redis-server cannot be started: {error}"),
+    }
+}
+
+/// Options of a test: a prefix that nobody else has, on a server that need not be safe.
+pub(crate) fn options() -> RedisOptions {
+    static WORLDS: AtomicU64 = AtomicU64::new(0);
+    let world = WORLDS.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    let chance = tempfile::Builder::new().prefix("").tempfile().unwrap();
+    let chance =
+        chance.path().file_name().unwrap().to_string_lossy().replace(|c: char| !c.is_alphanumeric(), "");
+    RedisOptions::new().prefix(format!("test-{process}-{world}-{chance}")).safety(Safety::Warn)
+}
+
+/// Connects as soon as the server answers.
+pub(crate) async fn connect(url: &str, options: RedisOptions) -> RedisStore {
+    let mut last = None;
+    for _ in 0..200 {
+        match RedisStore::connect(url, options.clone()).await {
+            Ok(store) => return store,
+            // A server that was just started is not there at once.
+            Err(error) if error.is_retryable() => last = Some(error),
+            Err(error) => panic!("{url}: {error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{url} does not answer: {last:?}");
+}
+
+/// A fleet of its own, on a server of its own unless one is given.
+pub(crate) async fn world() -> Fixture {
+    let own = std::env::var(URL_VAR).is_err().then(|| Server::start(&[]));
+    let url = own.as_ref().map_or_else(|| std::env::var(URL_VAR).unwrap(), |server| server.url.clone());
+    let store = connect(&url, options()).await;
+    Fixture::new(store.ports()).holding((store, own))
+}
