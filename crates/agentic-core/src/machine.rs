@@ -158,7 +158,8 @@ pub fn step(row: &TaskRow, action: &Action<'_>, now: Timestamp) -> Result<(TaskR
             require(status == TaskStatus::Pending, &row.task, "can be deferred only while it is pending")?;
             next.task.retry_at = Some(*until);
             next.deferred = Some((*reason).clone());
-            enqueue(&mut next, now);
+            // Nobody touched the task: an attempt that lapsed may still complete it.
+            next.ready = next.task.ready_at() <= now;
         }
         Action::Promote => {
             require(status == TaskStatus::Pending, &row.task, "can join its lane only while it is pending")?;

@@ -108,6 +108,7 @@ macro_rules! registry {
                 a_live_lease_does_not_expire,
                 an_expiry_raced_for_burns_once,
                 a_completion_races_with_the_sweep,
+                a_late_completion_after_a_deferral_is_accepted,
                 a_late_release_is_only_refused,
                 a_refused_ending_changes_nothing,
                 the_tasks_half_holds_the_same_fence,

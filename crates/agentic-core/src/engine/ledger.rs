@@ -42,7 +42,7 @@ pub fn reading(rows: &mut dyn Rows, key: &MeterKey, now: Timestamp) -> Result<Re
 
 /// See [`crate::port::AllowanceStore::admit`].
 pub fn admit(rows: &mut dyn Rows, admission: &Admission) -> Result<Job> {
-    match prepare_admission(rows, admission)? {
+    match prepare_admission(rows, admission, false)? {
         Prepared::Again(job) => Ok(job),
         Prepared::Fresh(job) => {
             rows.put_job(job.clone())?;
@@ -57,14 +57,17 @@ enum Prepared {
     Fresh(Job),
 }
 
-fn prepare_admission(rows: &mut dyn Rows, admission: &Admission) -> Result<Prepared> {
+/// `fresh`: the task's fence says that there was no such attempt of it before, so that a job of that name which is over
+/// was an earlier task's with the same id.
+fn prepare_admission(rows: &mut dyn Rows, admission: &Admission, fresh: bool) -> Result<Prepared> {
     let now = admission.now;
-    if let Some(job) = rows.job(&admission.job)? {
+    // What nobody admitted keeps nobody out: it is charged, and anybody may have reported it.
+    if let Some(job) = rows.job(&admission.job)?.filter(|job| !job.unadmitted) {
         let holds = job.is_live(now);
         if holds && job.admission == admission.id {
             return Ok(Prepared::Again(job));
         }
-        if holds || matches!(job.state, JobState::Started | JobState::Settled) {
+        if holds || (!fresh && matches!(job.state, JobState::Started | JobState::Settled)) {
             let detail = format!("job {} was admitted already", job.id);
             return Err(Error::conflict(ConflictCode::AlreadyAdmitted, detail));
         }
@@ -276,7 +279,7 @@ pub fn assign(rows: &mut dyn Rows, assign: &Assign) -> Result<Assigned> {
     }
     let prepared = tasks::prepare_claim(rows, claim)?;
     check_agent(rows, claim)?;
-    let (Prepared::Again(mut job) | Prepared::Fresh(mut job)) = prepare_admission(rows, admission)?;
+    let (Prepared::Again(mut job) | Prepared::Fresh(mut job)) = prepare_admission(rows, admission, true)?;
     if !claim.dispatched && job.state == JobState::Reserved {
         mark_started(rows, &mut job, claim.now)?;
     }
@@ -359,9 +362,15 @@ fn beat_one(rows: &mut dyn Rows, beat: &Beat, attempt: &BeatAttempt) -> Result<B
             lease_expires_at: row.task.lease_expires_at,
             ..stop(&standing.reason.unwrap_or_default())
         }
-    } else if hold_longer(rows, &mut job, record.renewed_until(now), now).is_err() {
-        stop("lease_lost")
     } else {
+        match hold_longer(rows, &mut job, record.renewed_until(now), now) {
+            Ok(()) => {}
+            Err(Error::Refused(_) | Error::Conflict { .. }) => {
+                rows.put_job(job)?;
+                return Ok(stop("lease_lost"));
+            }
+            Err(error) => return Err(error),
+        }
         let (next, _) = machine::step(&row, &Action::Renew { expires_at: job.expires_at }, now)?;
         rows.put_task(next)?;
         BeatAnswer {
@@ -420,8 +429,11 @@ pub fn finish(rows: &mut dyn Rows, finish: &Finish) -> Result<Finished> {
     let now = finish.end.now;
     let verdict = tasks::judge(rows, &finish.end)?;
     let (id, outcome) = match &verdict {
-        Verdict::Repeated(row) => {
+        Verdict::Repeated(row) if finish.figures.is_none() => {
             return Ok(Finished::Accepted(Box::new(row.task.clone())));
+        }
+        Verdict::Repeated(row) => {
+            (JobId::new(row.task.id.clone(), row.task.attempt), finish.end.ending.outcome().job_outcome())
         }
         Verdict::Accepted { attempt, .. } => (attempt.id.clone(), finish.end.ending.outcome().job_outcome()),
         Verdict::Late { attempt, .. } => {
@@ -501,13 +513,23 @@ fn close(rows: &mut dyn Rows, job: &mut Job, outcome: JobOutcome, now: Timestamp
         let daily: Vec<Limit> =
             line.limits.iter().filter(|limit| limit.key.window == Window::Day).cloned().collect();
         refunded = refunded.plus(charge.tokens);
+        let mut moves = Vec::new();
+        for movement in Move::each(&daily, Meter::Tokens, charge.at, -charge.tokens.signed()) {
+            // What a reset took off already is not given back once more, as room above the cap.
+            let Move { key, bucket, delta } = &movement;
+            let stands = rows.buckets(key, *bucket, *bucket)?.iter().map(|(_, value)| value).sum::<i64>();
+            let delta = (*delta).max(-stands.max(0));
+            if delta != 0 {
+                moves.push(Move { delta, ..movement });
+            }
+        }
         let entry = Entry {
             kind: EntryKind::Refund,
             at: now,
             job: Some(job.id.clone()),
             agent_id: job.agent_id.clone(),
             model: line.model.clone(),
-            moves: Move::each(&daily, Meter::Tokens, charge.at, -charge.tokens.signed()).collect(),
+            moves,
         };
         book(rows, entry)?;
     }

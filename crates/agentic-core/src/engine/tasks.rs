@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Rows;
 use crate::{
-    attempt::{Attempt, AttemptOutcome},
+    attempt::{Attempt, AttemptOutcome, Ending},
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
     event::{EventType, NewEvent},
@@ -355,7 +355,7 @@ pub(super) enum Verdict {
     Repeated(Box<TaskRow>),
     /// It ends now: the task as it must be stored.
     Accepted { row: Box<TaskRow>, events: Vec<NewEvent>, attempt: Attempt },
-    /// It is over; what was sent is kept unless it was before.
+    /// It is over; a result that was sent is kept unless it was before.
     Late { attempt: Attempt, code: ConflictCode, detail: String, holder: Option<AgentId>, keep: bool },
 }
 
@@ -411,10 +411,12 @@ pub(super) fn judge(rows: &mut dyn Rows, end: &EndAttempt) -> Result<Verdict> {
         (ConflictCode::StaleAttempt, detail)
     };
     let holder = task.claimed_by.clone().filter(|_| task.status == TaskStatus::InProgress);
-    if !end.ending.proves_start() {
+    if matches!(end.ending, Ending::Expired { .. }) {
         return Err(Error::Conflict { code, detail, holder });
     }
-    let keep = !repeated && attempt.late_digest.as_ref() != Some(&digest);
+    // What was given back brings nothing to review.
+    let brings = end.ending.proves_start();
+    let keep = brings && !repeated && attempt.late_digest.as_ref() != Some(&digest);
     Ok(Verdict::Late { attempt, code, detail, holder, keep })
 }
 

@@ -5,8 +5,8 @@ use agentic_core::{
     error::ConflictCode,
     event::EventType,
     id::JobId,
-    port::{Block, CancelTask, Edit, EndAttempt},
-    task::{TaskEdit, TaskStatus},
+    port::{Block, CancelTask, Defer, Edit, EndAttempt},
+    task::{PendingReason, TaskEdit, TaskStatus},
 };
 
 use crate::{
@@ -116,8 +116,7 @@ pub async fn a_late_failure_burns_nothing_more(fx: &Fixture) {
     assert_eq!(fx.count(EventType::TaskRetryScheduled).await, 1);
 }
 
-/// Once the task was claimed, edited, blocked, deferred or called off after the expiry, the late completion is
-/// fenced.
+/// Once the task was claimed, edited, blocked or called off after the expiry, the late completion is fenced.
 pub async fn a_touched_task_is_fenced(fx: &Fixture) {
     let edit = TaskEdit { description: Some("new".to_owned()), ..TaskEdit::default() };
     for (i, touch) in ["claim", "edit", "block", "cancel", "requeue"].into_iter().enumerate() {
@@ -233,16 +232,29 @@ pub async fn a_completion_races_with_the_sweep(fx: &Fixture) {
     assert!(fx.count(EventType::LeaseExpired).await <= 1);
 }
 
-/// A release or a sweep that comes too late is refused and leaves no trace: it brings nothing to review.
+/// A deferral by policy touches nothing: the completion that comes after it is accepted still.
+pub async fn a_late_completion_after_a_deferral_is_accepted(fx: &Fixture) {
+    let job = expired(fx).await;
+    let reason = PendingReason { code: "deferred".to_owned(), detail: "too big".to_owned(), retry_at: None };
+    fx.tasks.defer(Defer { task: id("a"), attempt: 1, reason, until: t(99), now: t(70) }).await.unwrap();
+    let task = accepted(fx.ledger.finish(finish(end(&job, "w", done(""), t(71)), None)).await);
+    assert_eq!(task.status, TaskStatus::Completed);
+    assert_eq!(fx.tasks.next_due().await.unwrap(), None);
+}
+
+/// A release or a sweep that comes too late is refused and is told to nobody: it brings nothing to review. What a
+/// release says was used is charged all the same.
 pub async fn a_late_release_is_only_refused(fx: &Fixture) {
     let zombie = expired(fx).await;
     let before = fx.events.last().await.unwrap();
     let release = || finish(end(&zombie, "w", released(), t(65)), Some(figures(9, 9)));
-    conflict(fx.ledger.finish(release()).await, ConflictCode::AlreadyEnded);
+    late(fx.ledger.finish(release()).await, ConflictCode::AlreadyEnded);
+    let charged = fx.job(&zombie).await;
+    assert_eq!((charged.gross().get(), charged.late), (18, true));
     fx.take(assign(&job("a", 2), "x", t(70))).await.unwrap();
     let claimed = fx.events.last().await.unwrap();
     assert!(claimed > before);
-    conflict(fx.ledger.finish(release()).await, ConflictCode::StaleAttempt);
+    late(fx.ledger.finish(release()).await, ConflictCode::StaleAttempt);
     let sweep = finish(swept(&zombie, expired_until(t(99)), t(71)), None);
     conflict(fx.ledger.finish(sweep).await, ConflictCode::StaleAttempt);
     assert_eq!(fx.events.last().await.unwrap(), claimed);

@@ -71,6 +71,9 @@ pub async fn finish_is_once(fx: &Fixture) {
     assert_eq!(fx.used(&limits()[0], t(9)).await, (5, 0));
     assert_eq!(fx.count(EventType::TaskRetryScheduled).await, 1);
     assert_eq!(fx.count(EventType::LateResult).await, 0);
+    let more = finish(end(&first, "w", failed_until(t(20)), t(9)), Some(figures(12, 0)));
+    accepted(fx.ledger.finish(more).await);
+    assert_eq!(fx.used(&limits()[0], t(9)).await, (8, 0), "what grew since is charged, unrefunded");
     let job = fx.job(&first).await;
     let again = finish(end(&first, "w", failed_until(t(20)), t(9)), Some(figures(9, 0)));
     accepted(fx.ledger.finish(again).await);

@@ -2,7 +2,6 @@
 
 use agentic_core::{
     allowance::{Price, UsageAnswer},
-    error::ConflictCode,
     event::EventType,
     id::JobId,
     job::{JobOutcome, JobState},
@@ -13,7 +12,6 @@ use agentic_core::{
 
 use crate::{
     Fixture,
-    expect::conflict,
     fixture::at_once,
     given::{
         MIDNIGHT, admission, asking, concurrent, daily_jobs, daily_tokens, figures, hourly_requests, id, job,
@@ -144,8 +142,10 @@ pub async fn an_unadmitted_report_is_charged_and_flagged(fx: &Fixture) {
     assert_eq!((fx.load("w", t(59)).await, fx.load("w", t(60)).await), (1, 0));
     let event = fx.log().await.into_iter().find(|event| event.kind == EventType::UsageRecorded).unwrap();
     assert_eq!(event.payload.unwrap()["unadmitted"], true);
-    let admission = Admission { id: "later".to_owned(), ..admission(&nth(0), "w", t(1)) };
-    conflict(fx.allowances.admit(admission).await, ConflictCode::AlreadyAdmitted);
+    let later = Admission { agent_id: id("x"), ..admission(&nth(0), "x", t(1)) };
+    let job = fx.allowances.admit(later).await.unwrap();
+    assert_eq!((job.unadmitted, job.state), (false, JobState::Reserved), "it keeps nobody out");
+    assert_eq!(fx.used(&limits[0], t(1)).await, (30, 0), "and stays charged");
 }
 
 /// An unadmitted job is told to stop at a cap like any other.
@@ -313,7 +313,7 @@ pub async fn a_reset_zeroes_the_day(fx: &Fixture) {
     assert_eq!(fx.used(&limits[0], t(3)).await, (3, 17));
 }
 
-/// A refund after a reset leaves a meter below zero, which reads as nothing used, never as more room than the cap.
+/// A refund after a reset takes a meter to zero at most, and never makes more room than the cap.
 pub async fn a_refund_after_a_reset_makes_no_room(fx: &Fixture) {
     let limits = [daily_tokens("w", 10)];
     running(fx, &nth(0), &limits, 0).await;
@@ -322,5 +322,8 @@ pub async fn a_refund_after_a_reset_makes_no_room(fx: &Fixture) {
     fx.allowances.settle(settle(&nth(0), JobOutcome::Cancelled, t(3))).await.unwrap();
     assert_eq!(fx.used(&limits[0], t(3)).await, (0, 0));
     crate::expect::refused(fx.admit(&nth(1), &limits, 11, t(3)).await);
+    fx.spent(&nth(2), &limits, 10, t(3)).await;
+    assert_eq!(fx.used(&limits[0], t(3)).await, (10, 0), "what was reset is not given back once more");
+    crate::expect::refused(fx.admit(&nth(3), &limits, 0, t(3)).await);
     assert!(fx.allowances.verify().await.unwrap().is_empty());
 }
