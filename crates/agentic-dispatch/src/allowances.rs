@@ -8,14 +8,13 @@ use agentic_core::{
         UsageRecord, UsageReport,
     },
     amount::Amount,
-    attempt::Attempt,
+    attempt::{Attempt, AttemptOutcome},
     clock::Timestamp,
-    error::{Error, Kind, Result},
+    error::{ConflictCode, Error, Kind, Result},
     id::{AgentId, JobId, ModelName},
     job::JobOutcome,
     limit::{Held, Limit, Meter, MeterKey, Reading, Refusal, Scope, Window},
     port::{Beat, BeatAnswer, BeatAttempt, Report, ResetUsage, Settle, Unpark, Wake},
-    task::{Task, TaskStatus},
     usage::{Directive, WARNING_PERCENT},
 };
 
@@ -94,25 +93,39 @@ impl AllowanceService {
 
     /// Charges what a job used so far, and answers what its agent is to do.
     ///
-    /// While the task's attempt is live, an ending only charges: the task's own ending settles. An attempt's report
-    /// renews its lease, as every call of a holder does.
+    /// While the task's attempt is live, an ending only charges: the task's own ending settles. An attempt that is over
+    /// settles as it is recorded, whatever the report says. An attempt's report renews its lease, as every call of a
+    /// holder does.
     ///
     /// # Errors
-    /// `Unavailable`; `Conflict` when an assigned attempt's first report comes from somebody else.
+    /// `Unavailable`; `Conflict` `not_holder` when the job or the attempt is another agent's.
     pub async fn record_usage(&self, report: UsageReport) -> Result<UsageAnswer> {
         let now = self.fleet.now();
-        let (job, live) = self.attempt_of(&report.job_id, &report.agent_id).await?;
+        let (job, attempt) = self.attempt_of(&report.job_id).await?;
         let ports = self.fleet.ports();
         let admitted = ports.allowances.job(&job).await?;
+        let whose = admitted.as_ref().map(|job| &job.agent_id).or(attempt.as_ref().map(|a| &a.agent_id));
+        if let Some(whose) = whose.filter(|whose| **whose != report.agent_id) {
+            return Err(Error::Conflict {
+                code: ConflictCode::NotHolder,
+                detail: format!("job {job} is agent {whose}'s"),
+                holder: Some(whose.clone()),
+            });
+        }
+        let live = attempt.as_ref().is_some_and(|attempt| attempt.ended_at.is_none());
         let own = admitted.as_ref().and_then(|job| job.model().cloned());
         let same_model = report.model.is_none() || report.model == own;
-        if let (Some(_), Some(_), true) = (&live, &admitted, same_model) {
-            let figures = Some(report.figures());
-            let attempts = vec![BeatAttempt { job, figures }];
-            let beat = Beat { agent_id: report.agent_id, incarnation: None, attempts, now };
-            let answers = ports.ledger.beat(beat).await?;
-            let answer = answers.into_iter().next();
-            return answer.map(from_beat).ok_or_else(|| Error::backend("the ledger's answer to a beat"));
+        let mut beaten = None;
+        if live && admitted.is_some() {
+            let figures = same_model.then(|| report.figures());
+            let attempts = vec![BeatAttempt { job: job.clone(), figures }];
+            let beat = Beat { agent_id: report.agent_id.clone(), incarnation: None, attempts, now };
+            let answer = ports.ledger.beat(beat).await?.into_iter().next();
+            let answer = from_beat(answer.ok_or_else(|| Error::backend("the ledger's answer to a beat"))?);
+            if same_model {
+                return Ok(answer);
+            }
+            beaten = Some(answer).filter(|answer| answer.directive == Directive::Stop);
         }
         let model = report.model.clone().or(own);
         let plan = self.fleet.limits().await?.plan(self.fleet.policy(), &report.agent_id, 0, model.as_ref());
@@ -127,36 +140,34 @@ impl AllowanceService {
             now,
         };
         let answer = ports.allowances.report(charge).await?;
-        let outcome = match report.event {
+        let said = match report.event {
             UsageEvent::JobStarted | UsageEvent::JobProgress => None,
             UsageEvent::JobCompleted => Some(JobOutcome::Completed),
             UsageEvent::JobFailed => Some(JobOutcome::Failed),
             UsageEvent::JobCancelled => Some(JobOutcome::Cancelled),
         };
-        if let (Some(outcome), None) = (outcome, &live) {
+        if let (Some(said), false) = (said, live) {
+            let recorded = attempt.and_then(|attempt| attempt.outcome).map(AttemptOutcome::job_outcome);
+            let outcome = recorded.unwrap_or(said);
             ports.allowances.settle(Settle { job, outcome, now }).await?;
         }
-        Ok(answer)
+        Ok(beaten.unwrap_or(answer))
     }
 
-    /// The job that a report means, and its attempt if that is live and the reporter's. A bare task id, which is what
-    /// the Go library calls a job, means the task's current attempt.
-    async fn attempt_of(&self, job: &JobId, agent: &AgentId) -> Result<(JobId, Option<Attempt>)> {
+    /// The job that a report means, and its attempt, if there was one. A bare task id, which is what the Go library
+    /// calls a job, means the task's current attempt.
+    async fn attempt_of(&self, job: &JobId) -> Result<(JobId, Option<Attempt>)> {
         let tasks = &self.fleet.ports().tasks;
-        let task: Option<Task> = match tasks.get(&job.task, self.fleet.now()).await {
-            Ok(task) => Some(task),
-            Err(Error::NotFound { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        let current = task.as_ref().map_or(0, |task| task.attempt);
-        let job = JobId::new(job.task.clone(), if job.attempt == 0 { current } else { job.attempt });
-        let held = task.is_some_and(|task| {
-            task.status == TaskStatus::InProgress
-                && task.attempt == job.attempt
-                && task.claimed_by.as_ref() == Some(agent)
-        });
-        let attempt = if held { tasks.attempt(&job).await? } else { None };
-        Ok((job, attempt.filter(|attempt| attempt.ended_at.is_none())))
+        let mut job = job.clone();
+        if job.attempt == 0 {
+            match tasks.get(&job.task, self.fleet.now()).await {
+                Ok(task) => job.attempt = task.attempt,
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let attempt = tasks.attempt(&job).await?;
+        Ok((job, attempt))
     }
 
     /// Sets an agent's day to zero, and wakes what waits for it.

@@ -47,6 +47,8 @@ const MAX_TRIED: usize = 1_000;
 const PAGE: usize = 256;
 /// How long a task waits that was refused for itself, where no time can be computed.
 const DEFERRAL: Duration = Duration::from_mins(1);
+/// How long it waits at most: a raised limit or a new agent does not wake it.
+const LONGEST_DEFERRAL: Duration = Duration::from_mins(10);
 
 /// What one tick did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct Tick {
     pub dispatched: usize,
     /// Lanes that nobody can take now.
     pub parked: usize,
+    /// Tasks that their own ask keeps from an agent with room.
+    pub deferred: usize,
     /// It stopped at its bound; more may be dispatched at once.
     pub more: bool,
 }
@@ -178,9 +182,8 @@ impl Dispatcher {
         }
         let mut tried = 0;
         while let Some(Reverse((_, index))) = order.pop() {
-            tried += 1;
-            if tried > MAX_TRIED {
-                tick.more = tick.dispatched > 0;
+            if tried == MAX_TRIED {
+                tick.more = tick.dispatched > 0 || tick.deferred > 0;
                 return Ok(tick);
             }
             let Some(queue) = queues.get_mut(index) else { continue };
@@ -189,7 +192,11 @@ impl Dispatcher {
             match self.place(&mut pool, &queue.lane, &head, &mut refusals).await? {
                 Placed::Given(_) => tick.dispatched += 1,
                 Placed::Lost(_) => {}
-                Placed::Refused(refusal) if is_for_itself(&refusal) => self.defer(&head, &refusal).await?,
+                Placed::Refused(_) if refusals.iter().any(is_for_itself) => {
+                    let others = pool.fit(&queue.lane) > refusals.len();
+                    self.defer(&head, &refusals, others).await?;
+                    tick.deferred += 1;
+                }
                 Placed::Refused(refusal) => {
                     let reason = PendingReason { retry_at: earliest(&refusals), ..quota_reason(&refusal) };
                     let scope = refusal.key.as_ref().map(|key| key.scope.clone());
@@ -203,6 +210,8 @@ impl Dispatcher {
                     continue;
                 }
             }
+            // A lane that is parked is done with for this tick; what goes on in a lane is bounded.
+            tried += 1;
             self.refill(queue).await?;
             if let Some(next) = queue.heads.front() {
                 order.push(Reverse((place_of(next), index)));
@@ -311,10 +320,17 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Puts off a task that only its own ask keeps from running, so that it holds up nobody.
-    async fn defer(&self, head: &Head, refusal: &Refusal) -> Result<()> {
+    /// Puts off a task that its own ask keeps from an agent with room, so that it holds up nobody. Where other agents
+    /// may take it once they have room, it is looked at again soon.
+    async fn defer(&self, head: &Head, refusals: &[Refusal], others: bool) -> Result<()> {
         let now = self.fleet.now();
-        let until = refusal.retry_at.unwrap_or_else(|| now.plus(DEFERRAL));
+        let Some(refusal) = refusals.iter().find(|refusal| is_for_itself(refusal)) else { return Ok(()) };
+        let until = if others || !refusals.iter().all(is_for_itself) {
+            now.plus(self.fleet.policy().tick)
+        } else {
+            let at = earliest(refusals).unwrap_or_else(|| now.plus(DEFERRAL));
+            at.min(now.plus(LONGEST_DEFERRAL))
+        };
         let reason = PendingReason { code: "deferred".to_owned(), ..quota_reason(refusal) };
         let defer = Defer { task: head.id.clone(), attempt: head.attempt, reason, until, now };
         ignore_moved(self.fleet.ports().tasks.defer(defer).await.map(drop))
@@ -337,6 +353,9 @@ impl Dispatcher {
         };
         if self.fleet.policy().undispatchable == Undispatchable::Count && !kinds.is_empty() {
             return self.count(head, &reason, now).await;
+        }
+        if queue.park.as_ref().is_some_and(|park| park.reason == reason && park.scope == scope) {
+            return Ok(());
         }
         let payload = json!({ "lane": queue.lane, "reason": reason });
         let event = |kind: &EventType| NewEvent::new(*kind, now).task(&head.id).payload(payload.clone());
@@ -432,9 +451,14 @@ impl Pool {
         plan.limits.iter().filter(|limit| limit.cap.is_some()).find_map(again)
     }
 
+    /// How many agents fit a lane, with room or without.
+    fn fit(&self, lane: &Lane) -> usize {
+        self.agents.iter().filter(|agent| is_fit(lane, agent)).count()
+    }
+
     /// Why nobody takes a lane.
     fn nobody(&self, lane: &Lane) -> PendingReason {
-        let fit = self.agents.iter().filter(|agent| is_fit(lane, agent)).count();
+        let fit = self.fit(lane);
         let (code, detail) = if fit == 0 {
             ("no_agent", "no live agent has the labels and the model that this needs".to_owned())
         } else {

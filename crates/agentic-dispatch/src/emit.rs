@@ -121,9 +121,10 @@ pub async fn feed(
             Err(error) => {
                 tracing::warn!(%error, cursor, "cannot read events to emit");
                 if error.is_conflict(ConflictCode::CursorTrimmed)
-                    && let Ok(last) = log.last().await
+                    && let Ok(oldest) = after_trimmed(&*log, cursor).await
                 {
-                    cursor = last;
+                    cursor = oldest;
+                    continue;
                 }
                 let _ = stop.run_until_cancelled(tokio::time::sleep(WAIT)).await;
                 continue;
@@ -134,9 +135,30 @@ pub async fn feed(
                 tracing::debug!(%error, "an event was not taken");
             }
         }
-        if page.events.is_empty() && stop.run_until_cancelled(log.wait(cursor, WAIT)).await.is_none() {
-            return;
+        if page.events.is_empty() {
+            match stop.run_until_cancelled(log.wait(cursor, WAIT)).await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "cannot wait for events to emit");
+                    let _ = stop.run_until_cancelled(tokio::time::sleep(WAIT)).await;
+                }
+                None => return,
+            }
         }
         cursor = page.cursor;
     }
+}
+
+/// The first cursor after a trimmed one that the log takes, by halving what lies between it and the newest event.
+async fn after_trimmed(log: &dyn EventLog, mut trimmed: EventId) -> Result<EventId> {
+    let mut taken = log.last().await?;
+    while taken > trimmed.saturating_add(1) {
+        let middle = trimmed + (taken - trimmed) / 2;
+        match log.after(middle, 1).await {
+            Ok(_) => taken = middle,
+            Err(error) if error.is_conflict(ConflictCode::CursorTrimmed) => trimmed = middle,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(taken)
 }

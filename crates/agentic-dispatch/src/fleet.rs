@@ -46,6 +46,8 @@ impl Fleet {
     pub fn new(ports: Ports, clock: Arc<dyn Clock>, policy: Policy) -> Result<Self> {
         policy.validate()?;
         let jitter = policy.jitter_seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        // Whoever starts after an outage may look before the reaper's first sweep does.
+        let grace = Mutex::new(clock.now().plus(policy.heartbeat * 2));
         Ok(Self {
             inner: Arc::new(Inner {
                 ports,
@@ -54,7 +56,7 @@ impl Fleet {
                 limits: LimitCache::default(),
                 jitter: Mutex::new(jitter),
                 skipped: Mutex::default(),
-                grace: Mutex::new(Timestamp::MIN),
+                grace,
             }),
         })
     }

@@ -23,7 +23,7 @@ const LAST_SWEEP: &str = "sweep.reaper";
 const MAX_DRIFT: Duration = Duration::from_secs(5);
 /// How many agents, attempts and jobs one step takes, and how many steps a sweep.
 const STEP: (usize, usize) = (500, 20);
-/// How often old records are dropped.
+/// How often old records are dropped; at every sweep while one does not get through them.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 /// What one sweep did.
@@ -199,15 +199,20 @@ impl Reaper {
 
     async fn prune(&self, now: Timestamp) -> Result<()> {
         {
-            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             if memory.pruned_at.is_some_and(|at| now.since(at) < PRUNE_EVERY) {
                 return Ok(());
             }
-            memory.pruned_at = Some(now);
         }
         let (ports, policy) = (self.fleet.ports(), self.fleet.policy());
-        ports.tasks.prune(now.minus(policy.keep_tasks), STEP.0).await?;
-        ports.events.trim(now.minus(policy.keep_events), STEP.0).await?;
+        for _ in 0..STEP.1 {
+            let tasks = ports.tasks.prune(now.minus(policy.keep_tasks), STEP.0).await?;
+            let events = ports.events.trim(now.minus(policy.keep_events), STEP.0).await?;
+            if tasks.max(events) < STEP.0 {
+                self.memory.lock().unwrap_or_else(PoisonError::into_inner).pruned_at = Some(now);
+                break;
+            }
+        }
         Ok(())
     }
 }

@@ -147,11 +147,11 @@ impl TaskService {
         let model =
             task.model.clone().or_else(|| agent.as_ref().and_then(|agent| agent.default_model().cloned()));
         let max_load = agent.as_ref().map_or(0, |agent| agent.max_load);
+        let incarnation = agent.as_ref().map(|agent| agent.incarnation);
         let plan =
             self.fleet.limits().await?.plan(self.fleet.policy(), &body.agent_id, max_load, model.as_ref());
         let job = JobId::new(task.id.clone(), task.attempt.saturating_add(1));
-        let request =
-            Request { job, agent_id: body.agent_id.clone(), incarnation: None, lease, dispatched: false };
+        let request = Request { job, agent_id: body.agent_id.clone(), incarnation, lease, dispatched: false };
         let now = self.fleet.now();
         // A task that is not free is told first, as the store would (409 before 429).
         let free = task.status == TaskStatus::Pending && task.ready_at() <= now;

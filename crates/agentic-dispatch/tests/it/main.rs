@@ -6,6 +6,8 @@ mod dispatching;
 mod emitters;
 mod lifecycle;
 mod reaping;
+mod review_budgets;
+mod review_dispatching;
 mod running;
 mod saga;
 mod world;

@@ -37,7 +37,10 @@ impl World {
     }
 
     pub(crate) fn over(ports: Ports, policy: Policy) -> Self {
-        let clock = ManualClock::at(NOON.parse().unwrap());
+        Self::at(ports, policy, ManualClock::at(NOON.parse().unwrap()))
+    }
+
+    pub(crate) fn at(ports: Ports, policy: Policy, clock: ManualClock) -> Self {
         let fleet = Fleet::new(ports, Arc::new(clock.clone()), policy).unwrap();
         let dispatcher = fleet.dispatcher(Arc::new(LeastLoaded));
         Self { fleet, clock, dispatcher }

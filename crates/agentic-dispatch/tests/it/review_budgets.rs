@@ -1,0 +1,136 @@
+//! Usage and fences where agents report what is not theirs, not yet, or not any more.
+
+use agentic_core::{
+    allowance::{ModelQuota, UsageEvent, UsageReport},
+    api::{ClaimTask, CreateTask, HeartbeatBody, RunningAttempt},
+    error::ConflictCode,
+    id::AgentId,
+    task::{Task, TaskStatus},
+    usage::Directive,
+};
+
+use crate::world::{World, titled};
+
+fn id(agent: &str) -> AgentId {
+    agent.parse().unwrap()
+}
+
+fn report(agent: &str, job: &str, tokens: u32, event: UsageEvent) -> UsageReport {
+    UsageReport {
+        agent_id: id(agent),
+        job_id: job.parse().unwrap(),
+        model: None,
+        tokens_in: tokens.into(),
+        tokens_out: 0u32.into(),
+        cost_micros: None,
+        requests: None,
+        event,
+        timestamp: None,
+    }
+}
+
+async fn tokens(world: &World, agent: &str) -> u64 {
+    world.fleet.allowances().usage(&id(agent)).await.unwrap().tokens_used.get()
+}
+
+/// A running attempt of agent `a`, and its job's name.
+async fn running(world: &World) -> (Task, String) {
+    let agent = world.agent("a", &[], 0).await;
+    world.submit(titled("x")).await;
+    world.dispatcher.tick().await.unwrap();
+    let task = world.start_assigned(&agent).await.remove(0);
+    let job = format!("{}#{}", task.id, task.attempt);
+    (task, job)
+}
+
+#[tokio::test]
+async fn a_stranger_neither_charges_nor_settles_an_attempt() {
+    let world = World::new();
+    let (task, job) = running(&world).await;
+    world.agent("b", &[], 0).await;
+    for event in [UsageEvent::JobProgress, UsageEvent::JobCancelled] {
+        let answer = world.fleet.allowances().record_usage(report("b", &job, 50, event)).await;
+        assert!(answer.unwrap_err().is_conflict(ConflictCode::NotHolder));
+    }
+    assert_eq!((tokens(&world, "a").await, tokens(&world, "b").await), (0, 0));
+    let own = world.fleet.allowances().record_usage(report("a", &job, 7, UsageEvent::JobProgress)).await;
+    assert_eq!(own.unwrap().directive, Directive::Continue);
+    assert_eq!(world.complete(&task, true).await.status, TaskStatus::Completed);
+    assert_eq!(tokens(&world, "a").await, 7);
+}
+
+#[tokio::test]
+async fn the_report_of_an_attempt_that_is_over_settles_it_as_it_is_recorded() {
+    for (event, said) in [(UsageEvent::JobCompleted, "completed"), (UsageEvent::JobFailed, "failed")] {
+        let world = World::new();
+        let (task, job) = running(&world).await;
+        world.fleet.tasks().cancel(&task.id, String::new()).await.unwrap();
+        world.fleet.allowances().record_usage(report("a", &job, 50, event)).await.unwrap();
+        assert_eq!(tokens(&world, "a").await, 0, "the task was called off, whatever its agent says: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_for_an_attempt_to_come_does_not_keep_its_task_from_running() {
+    let world = World::new();
+    let task = world.submit(titled("x")).await;
+    let job = format!("{}#1", task.id);
+    let answer = world.fleet.allowances().record_usage(report("z", &job, 5, UsageEvent::JobStarted)).await;
+    assert!(answer.unwrap().unadmitted);
+    world.agent("a", &[], 0).await;
+    assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1);
+    assert_eq!((tokens(&world, "z").await, tokens(&world, "a").await), (5, 0));
+}
+
+#[tokio::test]
+async fn a_task_with_the_id_of_a_pruned_one_runs() {
+    let world = World::new();
+    let agent = world.agent("a", &[], 0).await;
+    for _ in 0..2 {
+        let task = world.submit(CreateTask { id: "again".to_owned(), ..titled("x") }).await;
+        assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1);
+        let started = world.start_assigned(&agent).await;
+        world.complete(&started[0], true).await;
+        world.pass(1);
+        assert_eq!(world.fleet.ports().tasks.prune(world.now(), 10).await.unwrap(), 1, "{}", task.id);
+    }
+    assert_eq!(world.fleet.allowances().usage(&agent.id).await.unwrap().jobs_started.get(), 2);
+}
+
+#[tokio::test]
+async fn usage_of_another_model_is_an_act_of_the_holder_too() {
+    let world = World::new();
+    let agent = world.agent("a", &[], 0).await;
+    let task = world.submit(titled("x")).await;
+    world.dispatcher.tick().await.unwrap();
+    let quota =
+        ModelQuota { daily_token_budget: 100u32.into(), ..ModelQuota::unlimited("m".parse().unwrap()) };
+    world.fleet.allowances().set_model(quota).await.unwrap();
+    world.pass(50);
+    let job = format!("{}#1", task.id);
+    let other =
+        UsageReport { model: Some("m".parse().unwrap()), ..report("a", &job, 95, UsageEvent::JobProgress) };
+    let answer = world.fleet.allowances().record_usage(other).await.unwrap();
+    assert_eq!(answer.directive, Directive::WrapUp);
+    let task = world.task(&task.id).await;
+    assert_eq!(task.lease_expires_at.unwrap().since(world.now()).as_secs(), 60, "renewed");
+    let left = world.fleet.agents().assignments(&agent.id, 1, std::time::Duration::ZERO).await.unwrap();
+    assert_eq!(left, [], "started");
+}
+
+#[tokio::test]
+async fn a_registered_agent_beats_for_what_it_took_itself() {
+    let world = World::new();
+    let agent = world.agent("a", &[], 0).await;
+    let task = world.submit(titled("x")).await;
+    let claim = ClaimTask { agent_id: agent.id.clone(), lease_secs: Some(60) };
+    world.fleet.tasks().claim(&task.id, &claim).await.unwrap();
+    let running = RunningAttempt { task_id: task.id.clone(), attempt: 1, usage: None };
+    let beat =
+        |incarnation| HeartbeatBody { incarnation: Some(incarnation), attempts: vec![running.clone()] };
+    let answer = world.fleet.agents().heartbeat(&agent.id, beat(1)).await.unwrap();
+    assert_eq!(answer.directives[0].directive, Directive::Continue, "{answer:?}");
+    world.agent("a", &[], 0).await;
+    let answer = world.fleet.agents().heartbeat(&agent.id, beat(2)).await.unwrap();
+    assert_eq!(answer.directives[0].directive, Directive::Stop, "it belongs to the start that took it");
+}
