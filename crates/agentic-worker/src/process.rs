@@ -278,7 +278,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_left_the_group_does_not_hang_us() {
-        let ran = run("setsid sleep 100 & echo $!", "").await;
+        let left = "until test \"$(cut -d' ' -f5 /proc/$!/stat)\" = $!; do :; done";
+        let ran = run(&format!("setsid sleep 100 & {left}; echo $!"), "").await;
         let escaped = ran.stdout.trim().parse().unwrap();
         nix::sys::signal::kill(Pid::from_raw(escaped), Signal::SIGKILL).unwrap();
     }

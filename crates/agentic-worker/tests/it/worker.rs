@@ -357,6 +357,7 @@ async fn an_attempt_without_a_first_lease_is_not_run() {
     fake.until("started", |state| state.started("t-1") && state.beats.len() > 3).await;
     let dir = bench.dir.path().join("ran");
     assert!(!dir.exists());
+    assert_eq!(fake.see(|state| state.polls), 1, "it is not asked for again");
     fake.set(|state| state.lease_secs = Some(60));
     fake.until("completed", |state| state.completion("t-1").is_some()).await;
     assert!(dir.exists());
