@@ -2,6 +2,8 @@
 
 PRAGMA application_id = 1634168436; -- "agnt"
 
+-- Foreign keys are deferred to the commit: checked at once, SQLite would keep a journal for each statement.
+
 -- What changes while a task lives, and what it is found by. Long texts stand apart, so that these rows stay short.
 CREATE TABLE tasks (
     seq               INTEGER PRIMARY KEY,
@@ -37,10 +39,9 @@ CREATE INDEX tasks_holder ON tasks (claimed_by, created_at, id) WHERE claimed_by
 CREATE INDEX tasks_lane ON tasks (lane, priority, created_at, id) WHERE ready = 1;
 CREATE INDEX tasks_due ON tasks (ready_at, id) WHERE status = 'pending' AND ready = 0;
 CREATE INDEX tasks_lease ON tasks (lease_expires_at, id) WHERE lease_expires_at IS NOT NULL;
-CREATE INDEX tasks_over ON tasks (created_at, id, updated_at) WHERE status IN ('completed', 'failed', 'cancelled');
 
 CREATE TABLE task_texts (
-    seq             INTEGER PRIMARY KEY REFERENCES tasks (seq) ON DELETE CASCADE,
+    seq             INTEGER PRIMARY KEY REFERENCES tasks (seq) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     title           TEXT NOT NULL,
     description     TEXT NOT NULL,
     files           TEXT, -- JSON; absent = none
@@ -65,7 +66,7 @@ CREATE TABLE dependencies (
 CREATE INDEX dependencies_task ON dependencies (task_id);
 
 CREATE TABLE attempts (
-    task_id     TEXT NOT NULL REFERENCES tasks (id) ON DELETE CASCADE,
+    task_id     TEXT NOT NULL REFERENCES tasks (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     attempt     INTEGER NOT NULL,
     agent_id    TEXT NOT NULL,
     incarnation INTEGER NOT NULL,

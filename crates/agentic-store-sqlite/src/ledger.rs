@@ -3,6 +3,7 @@
 use agentic_core::{
     engine::ledger,
     error::Result,
+    id::JobId,
     port::{Assign, Assigned, Beat, BeatAnswer, Finish, Finished, Ledger, StartAttempt},
     task::Task,
 };
@@ -13,18 +14,20 @@ use crate::store::SqliteStore;
 #[async_trait]
 impl Ledger for SqliteStore {
     async fn assign(&self, assign: Assign) -> Result<Assigned> {
-        self.write(move |rows| ledger::assign(rows, &assign)).await
+        self.write_on(vec![assign.claim.job.clone()], move |rows| ledger::assign(rows, &assign)).await
     }
 
     async fn start(&self, start: StartAttempt) -> Result<Task> {
-        self.write(move |rows| ledger::start(rows, &start)).await
+        self.write_on(vec![start.job.clone()], move |rows| ledger::start(rows, &start)).await
     }
 
     async fn beat(&self, beat: Beat) -> Result<Vec<BeatAnswer>> {
-        self.write(move |rows| ledger::beat(rows, &beat)).await
+        let jobs = beat.attempts.iter().map(|attempt| attempt.job.clone()).collect();
+        self.write_on(jobs, move |rows| ledger::beat(rows, &beat)).await
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished> {
-        self.write(move |rows| ledger::finish(rows, &finish)).await
+        let job = finish.end.attempt.map(|attempt| JobId::new(finish.end.task.clone(), attempt));
+        self.write_on(job.into_iter().collect(), move |rows| ledger::finish(rows, &finish)).await
     }
 }

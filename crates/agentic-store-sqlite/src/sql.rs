@@ -71,10 +71,10 @@ impl<'c> Sql<'c> {
         Ok(all)
     }
 
-    /// Writes any number of rows with few statements.
-    pub(crate) fn write(self, table: &Table, cells: &Cells<'_>) -> Result<()> {
+    /// Inserts any number of rows with few statements.
+    pub(crate) fn insert(self, table: &Table, cells: &Cells<'_>) -> Result<()> {
         let mut rest = cells.0.as_slice();
-        for (size, sql) in Table::SIZES.iter().zip(&table.sql) {
+        for (size, sql) in SIZES.iter().zip(&table.sql) {
             while rest.len() >= size * table.columns {
                 let (chunk, tail) = rest.split_at(size * table.columns);
                 self.execute(sql.get_or_init(|| table.statement(*size)), params_from_iter(chunk))?;
@@ -82,6 +82,27 @@ impl<'c> Sql<'c> {
             }
         }
         Ok(())
+    }
+
+    /// Reads the rows of any number of keys with few statements.
+    pub(crate) fn look_up<T>(
+        self,
+        lookup: &Lookup,
+        keys: &Cells<'_>,
+        mut read: impl FnMut(&mut Columns<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut found = Vec::new();
+        for chunk in keys.0.chunks(SIZES[0] * lookup.columns) {
+            let fits = |size: &&usize| **size * lookup.columns >= chunk.len();
+            let size = SIZES.iter().rev().find(fits).unwrap_or(&SIZES[0]);
+            let slot = SIZES.iter().position(|other| other == size).and_then(|slot| lookup.sql.get(slot));
+            // No row has the key NULL, so that padding finds nothing.
+            let padding = std::iter::repeat_n(&NULL, size * lookup.columns - chunk.len());
+            let sql = slot.map(|sql| sql.get_or_init(|| lookup.statement(*size)));
+            let sql = sql.map_or("", String::as_str);
+            found.extend(self.all(sql, params_from_iter(chunk.iter().chain(padding)), &mut read)?);
+        }
+        Ok(found)
     }
 
     /// The key of the row inserted last.
@@ -122,28 +143,63 @@ pub(crate) fn count(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// A table that rows are written to, many by one statement.
+/// The numbers of rows for which a [`Table`] or a [`Lookup`] has a statement.
+const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+
+/// The statements for each of the [`SIZES`], made at their first use.
+type Statements = [OnceLock<String>; SIZES.len()];
+
+const NULL: ToSqlOutput<'static> = ToSqlOutput::Owned(Value::Null);
+
+fn groups(columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(","));
+    vec![row.as_str(); rows].join(",")
+}
+
+/// A table that rows are inserted into, many by one statement.
 #[derive(Debug)]
 pub(crate) struct Table {
     into: &'static str,
     columns: usize,
     conflict: &'static str,
-    sql: [OnceLock<String>; 4],
+    sql: Statements,
 }
 
 impl Table {
-    /// The numbers of rows for which there is a statement.
-    const SIZES: [usize; 4] = [64, 16, 4, 1];
-
     /// `into` is the table with its `columns` columns, `conflict` what to do about a row that exists.
     pub(crate) const fn new(into: &'static str, columns: usize, conflict: &'static str) -> Self {
-        let sql = [OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new()];
-        Self { into, columns, conflict, sql }
+        Self { into, columns, conflict, sql: [const { OnceLock::new() }; SIZES.len()] }
+    }
+
+    /// How many values make a row.
+    pub(crate) const fn columns(&self) -> usize {
+        self.columns
     }
 
     fn statement(&self, rows: usize) -> String {
-        let row = format!("({})", vec!["?"; self.columns].join(","));
-        format!("INSERT INTO {} VALUES {} {}", self.into, vec![row.as_str(); rows].join(","), self.conflict)
+        // A failure rolls the transaction back in any case; said beforehand, SQLite keeps no journal for the
+        // statement.
+        let values = groups(self.columns, rows);
+        format!("INSERT OR ROLLBACK INTO {} VALUES {values} {}", self.into, self.conflict)
+    }
+}
+
+/// A query for the rows of many keys at once.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    query: &'static str,
+    columns: usize,
+    sql: Statements,
+}
+
+impl Lookup {
+    /// `query` reads from `k`, whose `columns` columns `column1` and so on are a key.
+    pub(crate) const fn new(query: &'static str, columns: usize) -> Self {
+        Self { query, columns, sql: [const { OnceLock::new() }; SIZES.len()] }
+    }
+
+    pub(crate) fn statement(&self, keys: usize) -> String {
+        format!("WITH k AS (VALUES {}) {}", groups(self.columns, keys), self.query)
     }
 }
 
@@ -152,6 +208,16 @@ impl Table {
 pub(crate) struct Cells<'a>(Vec<ToSqlOutput<'a>>);
 
 impl<'a> Cells<'a> {
+    /// Takes `room` values without moving them.
+    pub(crate) fn with_room(room: usize) -> Self {
+        Self(Vec::with_capacity(room))
+    }
+
+    /// Forgets the values, and keeps the room.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     pub(crate) fn text(&mut self, text: &'a str) -> &mut Self {
         self.push(ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())))
     }
@@ -159,6 +225,14 @@ impl<'a> Cells<'a> {
     pub(crate) fn text_opt<T: AsRef<str>>(&mut self, text: Option<&'a T>) -> &mut Self {
         match text {
             Some(text) => self.text(text.as_ref()),
+            None => self.null(),
+        }
+    }
+
+    /// The name of a value of an enum.
+    pub(crate) fn name_opt(&mut self, name: Option<&'static str>) -> &mut Self {
+        match name {
+            Some(name) => self.text(name),
             None => self.null(),
         }
     }

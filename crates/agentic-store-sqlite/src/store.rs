@@ -7,6 +7,7 @@ use std::{
 
 use agentic_core::{
     error::{Error, Result},
+    id::JobId,
     port::Ports,
 };
 
@@ -120,7 +121,16 @@ impl SqliteStore {
         &self,
         step: impl FnMut(&mut SqliteRows<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.inner.writer.write(step).await
+        self.inner.writer.write(Vec::new(), step).await
+    }
+
+    /// As [`SqliteStore::write`], of a step that reads these attempts.
+    pub(crate) async fn write_on<T: Send + 'static>(
+        &self,
+        touches: Vec<JobId>,
+        step: impl FnMut(&mut SqliteRows<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.inner.writer.write(touches, step).await
     }
 
     /// Runs `read` on one consistent snapshot.

@@ -42,16 +42,32 @@ pub(crate) const EXPIRED: &str = select_task!(
         WHERE t.lease_expires_at IS NOT NULL AND t.lease_expires_at <= ?1
         ORDER BY t.lease_expires_at, t.id LIMIT ?2"
 );
-pub(crate) const NEXT_DUE: &str =
-    "SELECT ready_at FROM tasks WHERE status = 'pending' AND ready = 0 ORDER BY ready_at LIMIT 1";
-/// Tasks that are over, oldest first, but for those that an open task depends on. None changes before it is created,
-/// so that the walk ends at those created too late.
-pub(crate) const PRUNABLE: &str = "SELECT t.id FROM tasks t
-    WHERE t.status IN ('completed', 'failed', 'cancelled') AND t.created_at < ?1 AND t.updated_at < ?1
-        AND NOT EXISTS (
-            SELECT 1 FROM dependencies d CROSS JOIN tasks w ON w.id = d.task_id
-            WHERE d.dependency = t.id AND w.status NOT IN ('completed', 'failed', 'cancelled'))
-    ORDER BY t.created_at, t.id LIMIT ?2";
+pub(crate) const NEXT_DUE: &str = "SELECT ready_at FROM tasks INDEXED BY tasks_due
+    WHERE status = 'pending' AND ready = 0 ORDER BY ready_at LIMIT 1";
+/// The oldest tasks that ended so, but for those that an open task depends on. None changes before it is created, so
+/// that the walk ends at those created too late.
+macro_rules! ended {
+    ($status:literal) => {
+        concat!(
+            "SELECT * FROM (SELECT t.id, t.created_at FROM tasks t
+                WHERE t.status = '",
+            $status,
+            "' AND t.created_at < ?1 AND t.updated_at < ?1 AND NOT EXISTS (
+                    SELECT 1 FROM dependencies d CROSS JOIN tasks w ON w.id = d.task_id
+                    WHERE d.dependency = t.id AND w.status NOT IN ('completed', 'failed', 'cancelled'))
+                ORDER BY t.created_at, t.id LIMIT ?2)"
+        )
+    };
+}
+pub(crate) const PRUNABLE: &str = concat!(
+    "SELECT id FROM (",
+    ended!("completed"),
+    " UNION ALL ",
+    ended!("failed"),
+    " UNION ALL ",
+    ended!("cancelled"),
+    ") ORDER BY created_at, id LIMIT ?2"
+);
 pub(crate) const FORGET_EVENTS: &str =
     "UPDATE events SET pruned = 1 WHERE task_id IN (SELECT value FROM json_each(?1)) AND pruned = 0";
 pub(crate) const DELETE_TASKS: &str = "DELETE FROM tasks WHERE id IN (SELECT value FROM json_each(?1))";

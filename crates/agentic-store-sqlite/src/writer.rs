@@ -4,17 +4,21 @@
 //! next batch gathers. Nothing ticks when nothing is asked.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
 };
 
-use agentic_core::error::{Error, Result};
+use agentic_core::{
+    error::{Error, Result},
+    id::JobId,
+};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -25,6 +29,8 @@ const MAX_ROWS: usize = 8_192;
 
 /// A transition that waits for its transaction. It is run again when that transaction fails.
 trait Command: Send {
+    /// The attempts that it will read, as far as is known.
+    fn touches(&self) -> &[JobId];
     /// Does it, and keeps the answer.
     fn run(&mut self, rows: &mut SqliteRows<'_>) -> Ran;
     /// Tells the caller what came of it.
@@ -42,6 +48,7 @@ enum Ran {
 }
 
 struct Step<T, F> {
+    touches: Vec<JobId>,
     transition: F,
     answer: Option<Result<T>>,
     asked: oneshot::Sender<Result<T>>,
@@ -52,6 +59,10 @@ where
     T: Send,
     F: FnMut(&mut SqliteRows<'_>) -> Result<T> + Send,
 {
+    fn touches(&self) -> &[JobId] {
+        &self.touches
+    }
+
     fn run(&mut self, rows: &mut SqliteRows<'_>) -> Ran {
         let transition = &mut self.transition;
         let answer = catch_unwind(AssertUnwindSafe(|| transition(rows)))
@@ -97,14 +108,17 @@ impl Writer {
     }
 
     /// Runs `step` in a transaction; answers after its commit. `step` may be run more than once.
+    ///
+    /// `touches` are the attempts that it will read: those of a whole batch are read together.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
+        touches: Vec<JobId>,
         step: impl FnMut(&mut SqliteRows<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (asked, answer) = oneshot::channel();
         let stopped = || Error::unavailable("the writer (it has stopped)");
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.try_send(Box::new(Step { transition: step, answer: None, asked })).map_err(
+        queue.try_send(Box::new(Step { touches, transition: step, answer: None, asked })).map_err(
             |error| match error {
                 TrySendError::Full(_) => Error::unavailable("the writer (its queue is full)"),
                 TrySendError::Disconnected(_) => stopped(),
@@ -221,25 +235,29 @@ impl Worker {
         most: usize,
         rows: &mut SqliteRows<'_>,
     ) -> Result<(), Failure> {
-        let mut next = 0;
-        while let Some(command) = batch.get_mut(next) {
-            let before = rows.writes();
-            self.shared.commands.fetch_add(1, Ordering::Relaxed);
-            match command.run(rows) {
-                Ran::Done => {}
-                Ran::Refused if rows.writes() == before => {}
-                // The engine validates before it writes; should it ever not, nothing half-done may be committed.
-                Ran::Refused | Ran::Broken => return Err(Failure::Command),
-            }
-            next += 1;
-            if next < most && rows.writes() < MAX_ROWS {
-                match self.commands.try_recv() {
-                    Ok(command) => batch.push(command),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+        let mut done = 0;
+        loop {
+            let room = if rows.writes() < MAX_ROWS { most.saturating_sub(batch.len()) } else { 0 };
+            batch.extend(self.commands.try_iter().take(room));
+            let Some(fresh) = batch.get_mut(done..).filter(|fresh| !fresh.is_empty()) else { return Ok(()) };
+            let touched: BTreeSet<&JobId> = fresh.iter().flat_map(|command| command.touches()).collect();
+            rows.fetch(&touched).map_err(Failure::Transaction)?;
+            done += fresh.len();
+            for command in fresh {
+                let before = rows.writes();
+                self.shared.commands.fetch_add(1, Ordering::Relaxed);
+                match command.run(rows) {
+                    Ran::Done => {}
+                    Ran::Refused if rows.writes() == before => {}
+                    // The engine validates before it writes; should it ever not, nothing half-done may be committed.
+                    Ran::Refused | Ran::Broken => return Err(Failure::Command),
+                }
+                if self.conn.is_autocommit() {
+                    let what = "the transaction (SQLite rolled it back midway)";
+                    return Err(Failure::Transaction(Error::backend(what)));
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -248,5 +266,56 @@ fn tell(command: Box<dyn Command>, done: &Result<(), Failure>) {
     match done {
         Ok(()) | Err(Failure::Command) => command.answer(),
         Err(Failure::Transaction(error) | Failure::Begin(error)) => command.fail(error.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentic_core::{engine::Rows, error::ConflictCode, port::Wake};
+
+    use super::*;
+    use crate::{options::SqliteOptions, schema};
+
+    fn open() -> (Writer, Arc<Shared>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, options) = (dir.path().join("agentic.db"), SqliteOptions::new());
+        let conn = schema::open_writer(&path, &options).unwrap();
+        let shared = Arc::new(Shared::new(path, options, 0));
+        (Writer::spawn(conn, Arc::clone(&shared)).unwrap(), shared, dir)
+    }
+
+    async fn wakes(writer: &Writer) -> u64 {
+        writer.write(Vec::new(), |rows| rows.wake()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_its_writes_are_undone() {
+        let (writer, _shared, _dir) = open();
+        let panics = |rows: &mut SqliteRows<'_>| -> Result<()> {
+            rows.bump_wake()?;
+            panic!("a bug");
+        };
+        let (bad, good) =
+            tokio::join!(writer.write(Vec::new(), panics), writer.write(Vec::new(), |rows| rows.bump_wake()));
+        assert_eq!(bad.unwrap_err().code(), "backend");
+        good.unwrap();
+        assert_eq!(wakes(&writer).await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_had_written_is_undone() {
+        let (writer, _shared, _dir) = open();
+        let refused = |rows: &mut SqliteRows<'_>| -> Result<()> {
+            rows.bump_wake()?;
+            Err(Error::conflict(ConflictCode::NotReady, "too late"))
+        };
+        let (bad, good) = tokio::join!(
+            writer.write(Vec::new(), refused),
+            writer.write(Vec::new(), |rows| rows.bump_wake())
+        );
+        assert!(bad.unwrap_err().is_conflict(ConflictCode::NotReady));
+        good.unwrap();
+        assert_eq!(wakes(&writer).await, 1);
+        assert_eq!(writer.write(Vec::new(), |rows| rows.parked(&Wake::All, 9)).await.unwrap(), []);
     }
 }

@@ -17,8 +17,8 @@ macro_rules! select_agent {
 
 pub(crate) const AGENT: &str = select_agent!("WHERE id = ?1");
 pub(crate) const AGENTS: &str = select_agent!("WHERE deregistered = 0 ORDER BY id");
-pub(crate) const SILENT: &str =
-    "SELECT id FROM agents WHERE status <> 'offline' AND last_heartbeat < ?1 ORDER BY id LIMIT ?2";
+pub(crate) const SILENT: &str = "SELECT id FROM agents INDEXED BY agents_alive
+    WHERE status <> 'offline' AND last_heartbeat < ?1 ORDER BY id LIMIT ?2";
 
 static WRITE_AGENTS: Table = Table::new(
     "agents (id, name, capabilities, models, status, draining, last_heartbeat, max_load, registered_at,
@@ -50,9 +50,12 @@ pub(crate) fn read(columns: &mut Columns<'_>) -> Result<AgentRow> {
 }
 
 /// Writes agents, new or changed.
-pub(crate) fn write<'a>(sql: Sql<'_>, agents: impl Iterator<Item = &'a AgentRow>) -> Result<()> {
+pub(crate) fn write<'a>(
+    sql: Sql<'_>,
+    changes: impl Iterator<Item = (Option<&'a AgentRow>, &'a AgentRow)>,
+) -> Result<()> {
     let mut cells = Cells::default();
-    for AgentRow { info, deregistered } in agents {
+    for (_, AgentRow { info, deregistered }) in changes {
         cells
             .text(info.id.as_str())
             .text(&info.name)
@@ -66,5 +69,5 @@ pub(crate) fn write<'a>(sql: Sql<'_>, agents: impl Iterator<Item = &'a AgentRow>
             .int_cut(info.incarnation)
             .int(*deregistered);
     }
-    sql.write(&WRITE_AGENTS, &cells)
+    sql.insert(&WRITE_AGENTS, &cells)
 }

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use agentic_core::{attempt::Attempt, error::Result, id::JobId};
+use agentic_core::{
+    attempt::{Attempt, AttemptOutcome},
+    error::Result,
+    id::JobId,
+};
 
-use crate::sql::{Cells, Columns, Sql, Table};
+use crate::sql::{Cells, Columns, Lookup, Sql, Table};
 
 /// Reads attempts `a`; the rest of the statement says which.
 macro_rules! select_attempt {
@@ -19,14 +23,22 @@ macro_rules! select_attempt {
 
 pub(crate) const ATTEMPT: &str = select_attempt!("FROM attempts a WHERE a.task_id = ?1 AND a.attempt = ?2");
 
+pub(crate) static ATTEMPTS_OF: Lookup = Lookup::new(
+    select_attempt!("FROM k CROSS JOIN attempts a ON a.task_id = k.column1 AND a.attempt = k.column2"),
+    2,
+);
+
 static ATTEMPTS: Table = Table::new(
     "attempts (task_id, attempt, agent_id, incarnation, claimed_at, lease_ms, deadline, started_at, ended_at,
         outcome, digest, late_digest)",
     12,
-    "ON CONFLICT (task_id, attempt) DO UPDATE SET started_at = excluded.started_at,
-        ended_at = excluded.ended_at, outcome = excluded.outcome, digest = excluded.digest,
-        late_digest = excluded.late_digest",
+    "",
 );
+
+/// Its parameters are the columns of [`ATTEMPTS`]; what never changes is left out.
+pub(crate) const UPDATE_ATTEMPT: &str = "UPDATE OR ROLLBACK attempts SET agent_id = ?3, incarnation = ?4,
+    claimed_at = ?5, lease_ms = ?6, deadline = ?7, started_at = ?8, ended_at = ?9, outcome = ?10, digest = ?11,
+    late_digest = ?12 WHERE task_id = ?1 AND attempt = ?2";
 
 /// Reads the columns of `select_attempt`.
 pub(crate) fn read(columns: &mut Columns<'_>) -> Result<Attempt> {
@@ -45,25 +57,37 @@ pub(crate) fn read(columns: &mut Columns<'_>) -> Result<Attempt> {
     })
 }
 
-/// Writes attempts, new or changed.
-pub(crate) fn write<'a>(sql: Sql<'_>, attempts: impl Iterator<Item = &'a Attempt>) -> Result<()> {
-    let mut cells = Cells::default();
-    for attempt in attempts {
-        cells
-            .text(attempt.id.task.as_str())
-            .int(attempt.id.attempt)
-            .text(attempt.agent_id.as_str())
-            .int_cut(attempt.incarnation)
-            .at(attempt.claimed_at)
-            .int_cut(attempt.lease.as_millis())
-            .at_opt(attempt.deadline)
-            .at_opt(attempt.started_at)
-            .at_opt(attempt.ended_at);
-        match attempt.outcome {
-            Some(outcome) => cells.text(outcome.as_str()),
-            None => cells.null(),
-        };
-        cells.text_opt(attempt.digest.as_ref()).text_opt(attempt.late_digest.as_ref());
+/// Writes attempts over what stands there.
+pub(crate) fn write<'a>(
+    sql: Sql<'_>,
+    changes: impl Iterator<Item = (Option<&'a Attempt>, &'a Attempt)>,
+) -> Result<()> {
+    let mut fresh = Cells::default();
+    let mut cells = Cells::with_room(ATTEMPTS.columns());
+    for (before, attempt) in changes {
+        if before.is_none() {
+            put(&mut fresh, attempt);
+        } else {
+            cells.clear();
+            put(&mut cells, attempt);
+            sql.execute(UPDATE_ATTEMPT, cells.params())?;
+        }
     }
-    sql.write(&ATTEMPTS, &cells)
+    sql.insert(&ATTEMPTS, &fresh)
+}
+
+fn put<'a>(cells: &mut Cells<'a>, attempt: &'a Attempt) {
+    cells
+        .text(attempt.id.task.as_str())
+        .int(attempt.id.attempt)
+        .text(attempt.agent_id.as_str())
+        .int_cut(attempt.incarnation)
+        .at(attempt.claimed_at)
+        .int_cut(attempt.lease.as_millis())
+        .at_opt(attempt.deadline)
+        .at_opt(attempt.started_at)
+        .at_opt(attempt.ended_at)
+        .name_opt(attempt.outcome.map(AttemptOutcome::as_str))
+        .text_opt(attempt.digest.as_ref())
+        .text_opt(attempt.late_digest.as_ref());
 }

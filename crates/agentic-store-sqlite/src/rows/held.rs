@@ -47,7 +47,7 @@ impl HeldSpan {
     pub(crate) fn read(sql: Sql<'_>, scope: &Scope, now: Timestamp) -> Result<Self> {
         let mut span = Self::EMPTY;
         let job = |columns: &mut Columns<'_>| {
-            span.see(columns.at()?, columns.get()?, columns.amount()?, now);
+            span.note(columns.at()?, columns.get()?, columns.amount()?, now);
             Ok(())
         };
         match scope {
@@ -64,12 +64,19 @@ impl HeldSpan {
     }
 
     /// Takes in an open job, and keeps the span around `now` free of its expiry.
-    fn see(&mut self, expires_at: Timestamp, reserved: bool, tokens: Amount, now: Timestamp) {
+    fn note(&mut self, expires_at: Timestamp, reserved: bool, tokens: Amount, now: Timestamp) {
         if expires_at > now {
             self.until = self.until.min(expires_at);
             self.count(reserved, tokens);
         } else {
             self.from = self.from.max(expires_at);
+        }
+    }
+
+    /// Takes in a job that stands under the scope, and keeps the span around `now` free of its expiry.
+    pub(crate) fn see(&mut self, job: &Job, now: Timestamp) {
+        if job.state.is_open() {
+            self.note(job.expires_at, job.state == JobState::Reserved, job.held().tokens, now);
         }
     }
 
@@ -159,11 +166,10 @@ mod tests {
                 jobs.get(&number).into_iter().for_each(|before| span.remove(before));
                 span.add(&after);
                 jobs.insert(number, after);
-                let open = jobs.values().filter(|job| job.state.is_open());
                 let mut anew = HeldSpan::EMPTY;
-                open.for_each(|job| {
-                    anew.see(job.expires_at, job.state == JobState::Reserved, job.held().tokens, now);
-                });
+                for job in jobs.values() {
+                    anew.see(job, now);
+                }
                 let live = jobs.values().filter(|job| job.is_live(now));
                 let sum = live.fold(Held::default(), |sum, job| sum.plus(job.held()));
                 prop_assert_eq!(anew.at(now), Some(sum));

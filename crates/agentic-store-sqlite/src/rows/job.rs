@@ -12,7 +12,7 @@ use agentic_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::sql::{Cells, Columns, Sql, Table};
+use crate::sql::{Cells, Columns, Lookup, Sql, Table};
 
 /// Reads jobs `j`; the rest of the statement says which.
 macro_rules! select_job {
@@ -31,16 +31,23 @@ pub(crate) const EXPIRED_JOBS: &str = select_job!(
         ORDER BY j.expires_at, j.task_id, j.attempt LIMIT ?2"
 );
 
-static JOBS: Table = Table::new(
-    "jobs (task_id, attempt, admission, agent_id, model, project, state, outcome, ask, tokens, admitted_at,
-        expires_at, started_at, stopped, unadmitted, late, terms, usage)",
-    18,
-    "ON CONFLICT (task_id, attempt) DO UPDATE SET admission = excluded.admission, agent_id = excluded.agent_id,
-        model = excluded.model, project = excluded.project, state = excluded.state, outcome = excluded.outcome,
-        ask = excluded.ask, tokens = excluded.tokens, admitted_at = excluded.admitted_at,
-        expires_at = excluded.expires_at, started_at = excluded.started_at, stopped = excluded.stopped,
-        unadmitted = excluded.unadmitted, late = excluded.late, terms = excluded.terms, usage = excluded.usage",
+pub(crate) static JOBS_OF: Lookup = Lookup::new(
+    select_job!("FROM k CROSS JOIN jobs j ON j.task_id = k.column1 AND j.attempt = k.column2"),
+    2,
 );
+
+static JOBS: Table = Table::new(
+    "jobs (task_id, attempt, state, outcome, tokens, expires_at, started_at, stopped, unadmitted, late, usage,
+        admission, agent_id, model, project, ask, admitted_at, terms)",
+    18,
+    "",
+);
+
+/// Its parameters are the first columns of [`JOBS`]; the others change only where a job is admitted anew.
+pub(crate) const UPDATE_JOB: &str = "UPDATE OR ROLLBACK jobs SET state = ?3, outcome = ?4, tokens = ?5,
+    expires_at = ?6, started_at = ?7, stopped = ?8, unadmitted = ?9, late = ?10, usage = ?11
+    WHERE task_id = ?1 AND attempt = ?2";
+pub(crate) const DELETE_JOB: &str = "DELETE FROM jobs WHERE task_id = ?1 AND attempt = ?2";
 
 /// What is pinned of one model.
 #[derive(Debug, Serialize, Deserialize)]
@@ -116,35 +123,57 @@ fn line(terms: TermsRecord, used: LineRecord) -> Line {
     }
 }
 
-/// Writes jobs, new or changed.
-pub(crate) fn write<'a>(sql: Sql<'_>, jobs: impl Iterator<Item = &'a Job>) -> Result<()> {
-    let mut cells = Cells::default();
-    for job in jobs {
-        cells
-            .text(job.id.task.as_str())
-            .int(job.id.attempt)
-            .text(&job.admission)
-            .text(job.agent_id.as_str())
-            .text_opt(job.model())
-            .text_opt(job.project.as_ref())
-            .text(job.state.as_str());
-        match job.outcome {
-            Some(outcome) => cells.text(outcome_name(outcome)),
-            None => cells.null(),
-        };
-        cells
-            .amount(job.ask)
-            .amount(job.held().tokens)
-            .at(job.admitted_at)
-            .at(job.expires_at)
-            .at_opt(job.started_at)
-            .int(job.stopped)
-            .int(job.unadmitted)
-            .int(job.late)
-            .json(&terms(job))?
-            .json_opt(usage(job).as_ref())?;
+/// Writes jobs over what stands there.
+pub(crate) fn write<'a>(
+    sql: Sql<'_>,
+    changes: impl Iterator<Item = (Option<&'a Job>, &'a Job)>,
+) -> Result<()> {
+    let mut fresh = Cells::default();
+    let mut cells = Cells::with_room(JOBS.columns());
+    for (before, job) in changes {
+        if let Some(before) = before {
+            if before.admission == job.admission && before.lines.len() == job.lines.len() {
+                cells.clear();
+                put_standing(&mut cells, job)?;
+                sql.execute(UPDATE_JOB, cells.params())?;
+                continue;
+            }
+            sql.execute(DELETE_JOB, (job.id.task.as_str(), job.id.attempt))?;
+        }
+        put_standing(&mut fresh, job)?;
+        put_terms(&mut fresh, job)?;
     }
-    sql.write(&JOBS, &cells)
+    sql.insert(&JOBS, &fresh)
+}
+
+/// What changes while a job lives.
+fn put_standing<'a>(cells: &mut Cells<'a>, job: &'a Job) -> Result<()> {
+    cells
+        .text(job.id.task.as_str())
+        .int(job.id.attempt)
+        .text(job.state.as_str())
+        .name_opt(job.outcome.map(outcome_name))
+        .amount(job.held().tokens)
+        .at(job.expires_at)
+        .at_opt(job.started_at)
+        .int(job.stopped)
+        .int(job.unadmitted)
+        .int(job.late)
+        .json_opt(usage(job).as_ref())?;
+    Ok(())
+}
+
+/// What its admission fixed.
+fn put_terms<'a>(cells: &mut Cells<'a>, job: &'a Job) -> Result<()> {
+    cells
+        .text(&job.admission)
+        .text(job.agent_id.as_str())
+        .text_opt(job.model())
+        .text_opt(job.project.as_ref())
+        .amount(job.ask)
+        .at(job.admitted_at)
+        .json(&terms(job))?;
+    Ok(())
 }
 
 fn terms(job: &Job) -> Vec<TermsRecord> {

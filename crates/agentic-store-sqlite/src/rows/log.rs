@@ -47,7 +47,7 @@ pub(crate) fn read_event(columns: &mut Columns<'_>) -> Result<Event> {
 
 /// Appends events in order; answers with the number of the last one.
 pub(crate) fn write_events(sql: Sql<'_>, events: &[NewEvent]) -> Result<EventId> {
-    let mut cells = Cells::default();
+    let mut cells = Cells::with_room(events.len() * EVENTS.columns());
     for event in events {
         cells
             .text(event.kind.as_str())
@@ -56,13 +56,13 @@ pub(crate) fn write_events(sql: Sql<'_>, events: &[NewEvent]) -> Result<EventId>
             .at(event.timestamp)
             .json_opt(event.payload.as_ref())?;
     }
-    sql.write(&EVENTS, &cells)?;
+    sql.insert(&EVENTS, &cells)?;
     EventId::try_from(sql.last_key()).map_err(unreadable)
 }
 
 /// Appends entries in order.
 pub(crate) fn write_entries(sql: Sql<'_>, entries: &[Entry]) -> Result<()> {
-    let mut cells = Cells::default();
+    let mut cells = Cells::with_room(entries.len() * ENTRIES.columns());
     for entry in entries {
         let record = |movement: &Move| -> MoveRecord {
             let MeterKey { scope, meter, window } = movement.key.clone();
@@ -76,7 +76,7 @@ pub(crate) fn write_entries(sql: Sql<'_>, entries: &[Entry]) -> Result<()> {
         };
         cells.text(entry.agent_id.as_str()).text_opt(entry.model.as_ref()).json(&moves)?;
     }
-    sql.write(&ENTRIES, &cells)
+    sql.insert(&ENTRIES, &cells)
 }
 
 /// Visits every movement that was ever booked.

@@ -70,7 +70,7 @@ impl Meters {
 
     /// Writes the movements.
     pub(crate) fn write(&mut self, sql: Sql<'_>) -> Result<()> {
-        let mut cells = Cells::default();
+        let mut cells = Cells::with_room(self.moved.len() * METERS.columns());
         for ((key, bucket), delta) in &self.moved {
             cells
                 .owned(key.scope.to_string())
@@ -79,7 +79,7 @@ impl Meters {
                 .int(*bucket)
                 .int(*delta);
         }
-        sql.write(&METERS, &cells)?;
+        sql.insert(&METERS, &cells)?;
         self.moved.clear();
         Ok(())
     }

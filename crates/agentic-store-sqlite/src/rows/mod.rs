@@ -9,6 +9,6 @@ pub(crate) mod log;
 pub(crate) mod meter;
 pub(crate) mod park;
 pub(crate) mod task;
-mod transaction;
+pub(crate) mod transaction;
 
 pub(crate) use transaction::SqliteRows;

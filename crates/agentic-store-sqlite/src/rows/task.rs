@@ -5,13 +5,13 @@ use agentic_core::{
     id::TaskId,
     lane::Lane,
     machine::TaskRow,
-    task::{BlockCause, PendingReason, Priority, Task, TaskResult},
+    task::{BlockCause, PendingReason, Priority, Task, TaskResult, TaskStatus},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::unreadable,
-    sql::{Cells, Columns, Sql, Table, column},
+    sql::{Cells, Columns, Lookup, Sql, Table, column},
 };
 
 /// Reads tasks `t` with their texts `x`; the rest of the statement says which.
@@ -32,28 +32,43 @@ pub(crate) use select_task;
 pub(crate) const TASK: &str =
     select_task!("FROM tasks t CROSS JOIN task_texts x ON x.seq = t.seq WHERE t.id = ?1");
 
-static TASKS: Table = Table::new(
-    "tasks (seq, id, status, priority, lane, project, created_at, updated_at, ready, ready_at, lapsed,
-        open_dependencies, blocked_by, not_before, retry_at, claimed_by, claimed_at, lease_expires_at, attempt,
-        max_retries, retry_count, last_attempt, progress, estimated_tokens)",
-    24,
-    "ON CONFLICT (seq) DO UPDATE SET status = excluded.status, priority = excluded.priority,
-        lane = excluded.lane, updated_at = excluded.updated_at, ready = excluded.ready,
-        ready_at = excluded.ready_at, lapsed = excluded.lapsed, open_dependencies = excluded.open_dependencies,
-        blocked_by = excluded.blocked_by, not_before = excluded.not_before, retry_at = excluded.retry_at,
-        claimed_by = excluded.claimed_by, claimed_at = excluded.claimed_at,
-        lease_expires_at = excluded.lease_expires_at, attempt = excluded.attempt,
-        retry_count = excluded.retry_count, last_attempt = excluded.last_attempt, progress = excluded.progress",
+pub(crate) static TASKS_OF: Lookup = Lookup::new(
+    select_task!("FROM k CROSS JOIN tasks t ON t.id = k.column1 CROSS JOIN task_texts x ON x.seq = t.seq"),
+    1,
 );
+
+static TASKS: Table = Table::new(
+    "tasks (id, status, priority, lane, project, created_at, updated_at, ready, ready_at, lapsed,
+        open_dependencies, blocked_by, not_before, retry_at, claimed_by, claimed_at, lease_expires_at, attempt,
+        max_retries, retry_count, last_attempt, progress, estimated_tokens, seq)",
+    24,
+    "",
+);
+
+/// What moves with an attempt of the same holder. The parameters of all three are the columns of [`TASKS`]; a column
+/// that is not set costs no index its page.
+pub(crate) const MOVE_TASK: &str = "UPDATE OR ROLLBACK tasks SET status = ?2, updated_at = ?7, ready = ?8,
+    ready_at = ?9, lapsed = ?10, open_dependencies = ?11, blocked_by = ?12, retry_at = ?14, claimed_at = ?16,
+    lease_expires_at = ?17, attempt = ?18, retry_count = ?20, last_attempt = ?21, progress = ?22 WHERE seq = ?24";
+/// What a sign of life changes.
+pub(crate) const RENEW_TASK: &str = "UPDATE OR ROLLBACK tasks SET updated_at = ?7, lease_expires_at = ?17,
+    progress = ?22 WHERE seq = ?24";
+/// Everything that ever changes.
+pub(crate) const UPDATE_TASK: &str = "UPDATE OR ROLLBACK tasks SET status = ?2, priority = ?3, lane = ?4,
+    updated_at = ?7, ready = ?8, ready_at = ?9, lapsed = ?10, open_dependencies = ?11, blocked_by = ?12,
+    not_before = ?13, retry_at = ?14, claimed_by = ?15, claimed_at = ?16, lease_expires_at = ?17, attempt = ?18,
+    retry_count = ?20, last_attempt = ?21, progress = ?22 WHERE seq = ?24";
 
 static TEXTS: Table = Table::new(
     "task_texts (seq, title, description, files, dependencies, idempotency_key, request_digest, fail_reason,
         last_error, notes, result, deferred)",
     12,
-    "ON CONFLICT (seq) DO UPDATE SET description = excluded.description, fail_reason = excluded.fail_reason,
-        last_error = excluded.last_error, notes = excluded.notes, result = excluded.result,
-        deferred = excluded.deferred",
+    "",
 );
+
+/// Its parameters are the columns of [`TEXTS`].
+pub(crate) const UPDATE_TEXTS: &str = "UPDATE OR ROLLBACK task_texts SET description = ?3, fail_reason = ?8,
+    last_error = ?9, notes = ?10, result = ?11, deferred = ?12 WHERE seq = ?1";
 
 static DEPENDENCIES: Table = Table::new("dependencies (dependency, task_id)", 2, "");
 
@@ -153,38 +168,60 @@ impl StoredTask {
     }
 }
 
-/// A task to be written, and what stands there now.
-#[derive(Debug)]
-pub(crate) struct Change<'a> {
-    pub(crate) seq: i64,
-    pub(crate) before: Option<&'a TaskRow>,
-    pub(crate) after: &'a TaskRow,
-}
-
-/// Writes tasks: new ones with their dependencies, and texts only where they changed.
-pub(crate) fn write(sql: Sql<'_>, changes: &[Change<'_>]) -> Result<()> {
+/// Writes tasks over what stands there: new ones with their dependencies, and texts only where they changed.
+pub(crate) fn write<'a>(
+    sql: Sql<'_>,
+    changes: impl Iterator<Item = (Option<&'a StoredTask>, &'a StoredTask)>,
+) -> Result<()> {
     let (mut tasks, mut texts, mut dependencies) = (Cells::default(), Cells::default(), Cells::default());
-    for change in changes {
-        put(&mut tasks, change.seq, change.after);
-        if change.before.is_none_or(|before| texts_differ(before, change.after)) {
-            put_texts(&mut texts, change.seq, change.after)?;
-        }
-        if change.before.is_none() {
-            let task = &change.after.task;
-            for dependency in &task.dependencies {
-                dependencies.text(dependency.as_str()).text(task.id.as_str());
+    let mut cells = Cells::with_room(TASKS.columns());
+    for (before, StoredTask { seq, row }) in changes {
+        let Some(before) = before else {
+            put(&mut tasks, *seq, row);
+            put_texts(&mut texts, *seq, row)?;
+            for dependency in &row.task.dependencies {
+                dependencies.text(dependency.as_str()).text(row.task.id.as_str());
             }
+            continue;
+        };
+        cells.clear();
+        put(&mut cells, *seq, row);
+        sql.execute(update_of(&before.row, row), cells.params())?;
+        if texts_differ(&before.row, row) {
+            cells.clear();
+            put_texts(&mut cells, *seq, row)?;
+            sql.execute(UPDATE_TEXTS, cells.params())?;
         }
     }
-    sql.write(&TASKS, &tasks)?;
-    sql.write(&TEXTS, &texts)?;
-    sql.write(&DEPENDENCIES, &dependencies)
+    sql.insert(&TASKS, &tasks)?;
+    sql.insert(&TEXTS, &texts)?;
+    sql.insert(&DEPENDENCIES, &dependencies)
+}
+
+/// The statement that sets what differs, and little else.
+fn update_of(before: &TaskRow, after: &TaskRow) -> &'static str {
+    let (was, is) = (&before.task, &after.task);
+    let edited = || {
+        (was.priority, was.not_before) != (is.priority, is.not_before)
+            || (&was.labels, &was.model, &was.project) != (&is.labels, &is.model, &is.project)
+    };
+    let renewed = || {
+        let Task { updated_at, lease_expires_at, progress, .. } = *is;
+        let task = Task { updated_at, lease_expires_at, progress, notes: is.notes.clone(), ..was.clone() };
+        *after == TaskRow { task, ..before.clone() }
+    };
+    if was.status == TaskStatus::InProgress && is.status == TaskStatus::InProgress && renewed() {
+        RENEW_TASK
+    } else if was.claimed_by == is.claimed_by && !edited() {
+        MOVE_TASK
+    } else {
+        UPDATE_TASK
+    }
 }
 
 fn put<'a>(cells: &mut Cells<'a>, seq: i64, row: &'a TaskRow) {
     let task = &row.task;
     cells
-        .int(seq)
         .text(task.id.as_str())
         .text(task.status.as_str())
         .int(task.priority.rank())
@@ -207,7 +244,8 @@ fn put<'a>(cells: &mut Cells<'a>, seq: i64, row: &'a TaskRow) {
         .int(task.retry_count)
         .at_opt(task.last_attempt)
         .int(task.progress)
-        .amount(task.estimated_tokens);
+        .amount(task.estimated_tokens)
+        .int(seq);
 }
 
 fn put_texts<'a>(cells: &mut Cells<'a>, seq: i64, row: &'a TaskRow) -> Result<()> {
@@ -241,14 +279,13 @@ fn put_texts<'a>(cells: &mut Cells<'a>, seq: i64, row: &'a TaskRow) -> Result<()
 
 /// Whether anything that stands among the texts, and can change, did.
 fn texts_differ(a: &TaskRow, b: &TaskRow) -> bool {
-    let texts = |row: &TaskRow| {
-        let Task { fail_reason, last_error, notes, .. } = &row.task;
-        (fail_reason.clone(), last_error.clone(), notes.clone())
-    };
-    a.task.description != b.task.description
-        || a.task.result != b.task.result
-        || a.deferred != b.deferred
-        || texts(a) != texts(b)
+    let short =
+        |row: &TaskRow| row.deferred.is_none() && row.task.notes.is_none() && row.task.result.is_none();
+    let same_short = short(a) && short(b)
+        || (&a.deferred, &a.task.notes, &a.task.result) == (&b.deferred, &b.task.notes, &b.task.result);
+    !same_short
+        || (&a.task.fail_reason, &a.task.last_error) != (&b.task.fail_reason, &b.task.last_error)
+        || a.task.description != b.task.description
 }
 
 /// A list, unless it is empty.
@@ -274,8 +311,8 @@ const fn bit(cause: BlockCause) -> i64 {
 pub(crate) const BY_KEY: &str =
     "SELECT t.id FROM task_texts x CROSS JOIN tasks t ON t.seq = x.seq WHERE x.idempotency_key = ?1";
 pub(crate) const DEPENDENTS: &str = "SELECT task_id FROM dependencies WHERE dependency = ?1 ORDER BY task_id";
-pub(crate) const DUE: &str = "SELECT id FROM tasks WHERE status = 'pending' AND ready = 0 AND ready_at <= ?1
-    ORDER BY ready_at, id LIMIT ?2";
+pub(crate) const DUE: &str = "SELECT id FROM tasks INDEXED BY tasks_due
+    WHERE status = 'pending' AND ready = 0 AND ready_at <= ?1 ORDER BY ready_at, id LIMIT ?2";
 pub(crate) const LAST_SEQ: &str = "SELECT coalesce(max(seq), 0) FROM tasks";
 
 /// The ids that a query answers with.

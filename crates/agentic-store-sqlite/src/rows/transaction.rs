@@ -1,6 +1,6 @@
 //! The engine's [`Rows`] inside one SQLite transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry as Place};
 
 use agentic_core::{
     allowance::{AgentAllowance, ModelQuota},
@@ -23,9 +23,9 @@ use super::{
     job, limits, log,
     meter::Meters,
     park,
-    task::{self, Change, StoredTask},
+    task::{self, StoredTask},
 };
-use crate::sql::{Sql, column, count};
+use crate::sql::{Cells, Sql, column, count};
 
 pub(crate) const COUNTER: &str = "SELECT value FROM counters WHERE name = ?1";
 const COUNT: &str = "UPDATE counters SET value = value + 1 WHERE name = ?1";
@@ -37,9 +37,9 @@ const COUNT: &str = "UPDATE counters SET value = value + 1 WHERE name = ?1";
 #[derive(Debug)]
 pub(crate) struct SqliteRows<'c> {
     pub(crate) sql: Sql<'c>,
-    tasks: BTreeMap<TaskId, TaskSlot>,
+    tasks: BTreeMap<TaskId, Slot<StoredTask>>,
     fresh_tasks: bool,
-    next_seq: Option<i64>,
+    last_seq: Option<i64>,
     attempts: BTreeMap<JobId, Slot<Attempt>>,
     jobs: BTreeMap<JobId, Slot<Job>>,
     agents: BTreeMap<AgentId, Slot<AgentRow>>,
@@ -51,23 +51,20 @@ pub(crate) struct SqliteRows<'c> {
     writes: usize,
 }
 
-/// A row that was read or put; `None` where there is none.
+/// A row as it stands in its table, and as it was put since; `None` where there is none.
 #[derive(Debug)]
 struct Slot<T> {
-    row: Option<T>,
-    dirty: bool,
+    stored: Option<T>,
+    put: Option<T>,
 }
 
-/// A task that was read or put, and how it stands in the table.
-#[derive(Debug, Default)]
-struct TaskSlot {
-    stored: Option<StoredTask>,
-    put: Option<TaskRow>,
-}
+impl<T> Slot<T> {
+    const fn of(stored: Option<T>) -> Self {
+        Self { stored, put: None }
+    }
 
-impl TaskSlot {
-    fn row(&self) -> Option<&TaskRow> {
-        self.put.as_ref().or(self.stored.as_ref().map(|stored| &stored.row))
+    fn row(&self) -> Option<&T> {
+        self.put.as_ref().or(self.stored.as_ref())
     }
 }
 
@@ -78,7 +75,7 @@ impl<'c> SqliteRows<'c> {
             sql,
             tasks: BTreeMap::new(),
             fresh_tasks: false,
-            next_seq: None,
+            last_seq: None,
             attempts: BTreeMap::new(),
             jobs: BTreeMap::new(),
             agents: BTreeMap::new(),
@@ -106,11 +103,38 @@ impl<'c> SqliteRows<'c> {
         self.writes += 1;
     }
 
+    /// Reads the rows of many attempts at once: their tasks, and their jobs.
+    pub(crate) fn fetch(&mut self, jobs: &BTreeSet<&JobId>) -> Result<()> {
+        let (mut tasks, mut keys) = (Cells::default(), Cells::default());
+        let mut last = None;
+        for id in jobs {
+            if last.replace(&id.task) != Some(&id.task) && !self.tasks.contains_key(&id.task) {
+                tasks.text(id.task.as_str());
+                self.tasks.insert(id.task.clone(), Slot::of(None));
+            }
+            if !self.jobs.contains_key(*id) && !self.attempts.contains_key(*id) {
+                keys.text(id.task.as_str()).int(id.attempt);
+                self.jobs.insert((*id).clone(), Slot::of(None));
+                self.attempts.insert((*id).clone(), Slot::of(None));
+            }
+        }
+        for task in self.sql.look_up(&task::TASKS_OF, &tasks, StoredTask::read)? {
+            self.tasks.insert(task.row.task.id.clone(), Slot::of(Some(task)));
+        }
+        for attempt in self.sql.look_up(&attempt::ATTEMPTS_OF, &keys, attempt::read)? {
+            self.attempts.insert(attempt.id.clone(), Slot::of(Some(attempt)));
+        }
+        for job in self.sql.look_up(&job::JOBS_OF, &keys, job::read)? {
+            self.jobs.insert(job.id.clone(), Slot::of(Some(job)));
+        }
+        Ok(())
+    }
+
     /// Writes everything that was put.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.flush_tasks()?;
-        attempt::write(self.sql, dirty(&self.attempts))?;
-        clean(&mut self.attempts);
+        attempt::write(self.sql, changes(&self.attempts))?;
+        settle(&mut self.attempts);
         self.flush_jobs()?;
         self.flush_agents()?;
         self.meters.write(self.sql)?;
@@ -142,27 +166,20 @@ impl<'c> SqliteRows<'c> {
     }
 
     fn flush_tasks(&mut self) -> Result<()> {
-        let mut changes = Vec::new();
-        for slot in self.tasks.values() {
-            let Some(after) = &slot.put else { continue };
-            let seq = match (&slot.stored, self.next_seq) {
-                (Some(stored), _) => stored.seq,
-                (None, Some(seq)) => seq,
-                (None, None) => 1 + self.sql.one(task::LAST_SEQ, [], column::get)?.unwrap_or(0),
-            };
-            if slot.stored.is_none() {
-                self.next_seq = Some(seq + 1);
-            }
-            changes.push(Change { seq, before: slot.stored.as_ref().map(|stored| &stored.row), after });
-        }
-        task::write(self.sql, &changes)?;
-        let seqs: Vec<i64> = changes.iter().map(|change| change.seq).collect();
-        let written = self.tasks.values_mut().filter(|slot| slot.put.is_some());
-        for (slot, seq) in written.zip(seqs) {
-            slot.stored = slot.put.take().map(|row| StoredTask { seq, row });
-        }
+        task::write(self.sql, changes(&self.tasks))?;
+        settle(&mut self.tasks);
         self.fresh_tasks = false;
         Ok(())
+    }
+
+    /// The place of a new task; nobody else gives one while this transaction lasts.
+    fn next_seq(&mut self) -> Result<i64> {
+        let last = match self.last_seq {
+            Some(last) => last,
+            None => self.sql.one(task::LAST_SEQ, [], column::get)?.unwrap_or(0),
+        };
+        self.last_seq = Some(last + 1);
+        Ok(last + 1)
     }
 
     /// Writes new tasks, before a query that must find them by what they name.
@@ -170,68 +187,77 @@ impl<'c> SqliteRows<'c> {
         if self.fresh_tasks { self.flush_tasks() } else { Ok(()) }
     }
 
+    fn task_slot(&mut self, id: &TaskId) -> Result<&mut Slot<StoredTask>> {
+        load(&mut self.tasks, id, || self.sql.one(task::TASK, [id.as_str()], StoredTask::read))
+    }
+
+    fn attempt_slot(&mut self, id: &JobId) -> Result<&mut Slot<Attempt>> {
+        let key = (id.task.as_str(), id.attempt);
+        load(&mut self.attempts, id, || self.sql.one(attempt::ATTEMPT, key, attempt::read))
+    }
+
+    fn job_slot(&mut self, id: &JobId) -> Result<&mut Slot<Job>> {
+        let key = (id.task.as_str(), id.attempt);
+        load(&mut self.jobs, id, || self.sql.one(job::JOB, key, job::read))
+    }
+
+    fn agent_slot(&mut self, id: &AgentId) -> Result<&mut Slot<AgentRow>> {
+        load(&mut self.agents, id, || self.sql.one(agent::AGENT, [id.as_str()], agent::read))
+    }
+
     fn flush_jobs(&mut self) -> Result<()> {
-        job::write(self.sql, dirty(&self.jobs))?;
-        clean(&mut self.jobs);
+        job::write(self.sql, changes(&self.jobs))?;
+        settle(&mut self.jobs);
         Ok(())
     }
 
     fn flush_agents(&mut self) -> Result<()> {
-        agent::write(self.sql, dirty(&self.agents))?;
-        clean(&mut self.agents);
+        agent::write(self.sql, changes(&self.agents))?;
+        settle(&mut self.agents);
         Ok(())
     }
 }
 
-/// The rows that were put and not written.
-fn dirty<K, T>(slots: &BTreeMap<K, Slot<T>>) -> impl Iterator<Item = &T> {
-    slots.values().filter(|slot| slot.dirty).filter_map(|slot| slot.row.as_ref())
+/// The rows that were put and are not written, each with what stands there.
+fn changes<K, T>(slots: &BTreeMap<K, Slot<T>>) -> impl Iterator<Item = (Option<&T>, &T)> {
+    slots.values().filter_map(|slot| Some((slot.stored.as_ref(), slot.put.as_ref()?)))
 }
 
-fn clean<K, T>(slots: &mut BTreeMap<K, Slot<T>>) {
+/// Notes that what was put stands in the table.
+fn settle<K, T>(slots: &mut BTreeMap<K, Slot<T>>) {
     for slot in slots.values_mut() {
-        slot.dirty = false;
+        slot.stored = slot.put.take().or(slot.stored.take());
     }
 }
 
 /// A row as it stands, read at its first use.
-fn load<K: Ord + Clone, T: Clone>(
-    slots: &mut BTreeMap<K, Slot<T>>,
+fn load<'a, K: Ord + Clone, T>(
+    slots: &'a mut BTreeMap<K, Slot<T>>,
     key: &K,
     read: impl FnOnce() -> Result<Option<T>>,
-) -> Result<Option<T>> {
-    if let Some(slot) = slots.get(key) {
-        return Ok(slot.row.clone());
+) -> Result<&'a mut Slot<T>> {
+    match slots.entry(key.clone()) {
+        Place::Occupied(slot) => Ok(slot.into_mut()),
+        Place::Vacant(slot) => Ok(slot.insert(Slot::of(read()?))),
     }
-    let row = read()?;
-    slots.insert(key.clone(), Slot { row: row.clone(), dirty: false });
-    Ok(row)
-}
-
-fn put<K: Ord, T>(slots: &mut BTreeMap<K, Slot<T>>, key: K, row: T) {
-    slots.insert(key, Slot { row: Some(row), dirty: true });
 }
 
 impl Rows for SqliteRows<'_> {
     fn task(&mut self, id: &TaskId) -> Result<Option<TaskRow>> {
-        if let Some(slot) = self.tasks.get(id) {
-            return Ok(slot.row().cloned());
-        }
-        let stored = self.sql.one(task::TASK, [id.as_str()], StoredTask::read)?;
-        let row = stored.as_ref().map(|stored| stored.row.clone());
-        self.tasks.insert(id.clone(), TaskSlot { stored, put: None });
-        Ok(row)
+        Ok(self.task_slot(id)?.row().map(|stored| stored.row.clone()))
     }
 
     fn put_task(&mut self, row: TaskRow) -> Result<()> {
         self.wrote();
         let id = row.task.id.clone();
-        if !self.tasks.contains_key(&id) {
-            self.task(&id)?;
-        }
-        let slot = self.tasks.entry(id).or_default();
-        self.fresh_tasks |= slot.stored.is_none();
-        slot.put = Some(row);
+        let seq = match self.task_slot(&id)?.row() {
+            Some(stored) => stored.seq,
+            None => self.next_seq()?,
+        };
+        let slot = self.task_slot(&id)?;
+        let fresh = slot.stored.is_none();
+        slot.put = Some(StoredTask { seq, row });
+        self.fresh_tasks |= fresh;
         Ok(())
     }
 
@@ -251,13 +277,13 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn attempt(&mut self, id: &JobId) -> Result<Option<Attempt>> {
-        let key = (id.task.as_str(), id.attempt);
-        load(&mut self.attempts, id, || self.sql.one(attempt::ATTEMPT, key, attempt::read))
+        Ok(self.attempt_slot(id)?.row().cloned())
     }
 
     fn put_attempt(&mut self, attempt: Attempt) -> Result<()> {
         self.wrote();
-        put(&mut self.attempts, attempt.id.clone(), attempt);
+        let id = attempt.id.clone();
+        self.attempt_slot(&id)?.put = Some(attempt);
         Ok(())
     }
 
@@ -283,12 +309,13 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn agent(&mut self, id: &AgentId) -> Result<Option<AgentRow>> {
-        load(&mut self.agents, id, || self.sql.one(agent::AGENT, [id.as_str()], agent::read))
+        Ok(self.agent_slot(id)?.row().cloned())
     }
 
     fn put_agent(&mut self, row: AgentRow) -> Result<()> {
         self.wrote();
-        put(&mut self.agents, row.info.id.clone(), row);
+        let id = row.info.id.clone();
+        self.agent_slot(&id)?.put = Some(row);
         Ok(())
     }
 
@@ -316,8 +343,7 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn job(&mut self, id: &JobId) -> Result<Option<Job>> {
-        let key = (id.task.as_str(), id.attempt);
-        load(&mut self.jobs, id, || self.sql.one(job::JOB, key, job::read))
+        Ok(self.job_slot(id)?.row().cloned())
     }
 
     fn put_job(&mut self, job: Job) -> Result<()> {
@@ -330,7 +356,8 @@ impl Rows for SqliteRows<'_> {
         for scope in job.scopes() {
             self.held.get_mut(&scope).into_iter().for_each(|span| span.add(&job));
         }
-        put(&mut self.jobs, job.id.clone(), job);
+        let id = job.id.clone();
+        self.job_slot(&id)?.put = Some(job);
         Ok(())
     }
 
@@ -338,8 +365,11 @@ impl Rows for SqliteRows<'_> {
         if let Some(held) = self.held.get(scope).and_then(|span| span.at(now)) {
             return Ok(held);
         }
-        self.flush_jobs()?;
-        let span = HeldSpan::read(self.sql, scope, now)?;
+        let mut span = HeldSpan::read(self.sql, scope, now)?;
+        for (before, after) in changes(&self.jobs) {
+            before.filter(|job| job.is_under(scope)).into_iter().for_each(|job| span.remove(job));
+            Some(after).filter(|job| job.is_under(scope)).into_iter().for_each(|job| span.see(job, now));
+        }
         self.held.insert(scope.clone(), span);
         Ok(span.sum())
     }

@@ -1,0 +1,87 @@
+//! What is opened, and what is refused.
+
+use std::fs;
+
+use agentic_core::task::TaskStatus;
+use agentic_store_sqlite::{ServeLock, SqliteOptions, SqliteStore, Synchronous};
+
+use crate::world::{World, submit};
+
+fn refusal(world: &World) -> String {
+    let error = SqliteStore::open(world.path(), SqliteOptions::new()).unwrap_err();
+    format!("{}: {error}", error.code())
+}
+
+#[tokio::test]
+async fn what_was_written_stands_in_the_file() {
+    let world = World::new();
+    submit(&world.open().ports(), "a").await.unwrap();
+    let counts =
+        world.open_with(SqliteOptions::new().synchronous(Synchronous::Normal)).ports().tasks.counts().await;
+    assert_eq!(counts.unwrap()[&TaskStatus::Pending], 1);
+    assert!(!fs::exists(world.path().with_extension("db-wal")).unwrap(), "the last handle cleans up");
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let world = World::new();
+    drop(world.open());
+    world.raw().pragma_update(None, "user_version", 99).unwrap();
+    let said = refusal(&world);
+    assert!(said.starts_with("unsupported: schema version 99 of "), "{said}");
+}
+
+#[test]
+fn another_programs_file_is_refused_and_left_alone() {
+    let world = World::new();
+    world.raw().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    let before = fs::read(world.path()).unwrap();
+    let said = refusal(&world);
+    assert!(said.starts_with("unsupported: the file ") && said.contains("another program"), "{said}");
+    assert_eq!(fs::read(world.path()).unwrap(), before);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let world = World::new();
+    let text = "these are the notes of somebody, and no database at all\n".repeat(100);
+    fs::write(world.path(), &text).unwrap();
+    assert!(refusal(&world).starts_with("backend: the file "), "{}", refusal(&world));
+    assert_eq!(fs::read_to_string(world.path()).unwrap(), text);
+}
+
+#[test]
+fn a_directory_that_does_not_exist_is_said() {
+    let world = World::new();
+    let error = SqliteStore::open(world.path().join("no/such"), SqliteOptions::new()).unwrap_err();
+    assert!(error.to_string().contains("no/such"), "{error}");
+}
+
+#[test]
+fn a_path_is_nothing_but_a_path() {
+    let world = World::new();
+    let odd = world.path().with_file_name("file:a?mode=memory");
+    drop(SqliteStore::open(&odd, SqliteOptions::new()).unwrap());
+    assert!(odd.exists());
+}
+
+#[test]
+fn one_new_file_opened_by_many_at_once_is_made_once() {
+    let world = World::new();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| drop(world.open()));
+        }
+    });
+    assert_eq!(world.count("counters"), 3);
+}
+
+#[test]
+fn a_second_server_is_refused() {
+    let world = World::new();
+    let first = ServeLock::acquire(world.path()).unwrap();
+    let said = ServeLock::acquire(world.path()).unwrap_err().to_string();
+    assert!(said.contains("another server") && said.contains("agentic.db.lock"), "{said}");
+    drop(first);
+    ServeLock::acquire(world.path()).unwrap();
+}
