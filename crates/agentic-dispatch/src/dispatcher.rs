@@ -91,7 +91,7 @@ impl Dispatcher {
         Self { fleet, router, errors: AtomicU64::new(0) }
     }
 
-    /// How many ticks failed so far.
+    /// How many ticks, and waits between them, failed so far.
     pub fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
     }
@@ -145,8 +145,14 @@ impl Dispatcher {
         let deadline = tokio::time::Instant::now() + left;
         loop {
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            if left.is_zero() || !matches!(ports.events.wait(cursor, left).await, Ok(true)) {
-                return;
+            match ports.events.wait(cursor, left).await {
+                Ok(true) if !left.is_zero() => {}
+                Ok(_) => return,
+                Err(error) => {
+                    self.errors.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(%error, "cannot wait for events");
+                    return tokio::time::sleep(left.min(Duration::from_secs(1))).await;
+                }
             }
             match ports.events.after(cursor, PAGE).await {
                 Ok(page) if page.events.iter().all(|event| !may_let_run(event.kind)) => cursor = page.cursor,
@@ -198,7 +204,9 @@ impl Dispatcher {
                     tick.deferred += 1;
                 }
                 Placed::Refused(refusal) => {
-                    let reason = PendingReason { retry_at: earliest(&refusals), ..quota_reason(&refusal) };
+                    let others = pool.fit(&queue.lane) > refusals.len();
+                    let retry_at = earliest(&refusals).filter(|_| !others);
+                    let reason = PendingReason { retry_at, ..quota_reason(&refusal) };
                     let scope = refusal.key.as_ref().map(|key| key.scope.clone());
                     self.park(queue, lanes.wake, &head, reason, scope).await?;
                     tick.parked += 1;
@@ -480,8 +488,10 @@ fn is_for_itself(refusal: &Refusal) -> bool {
     tokens && refusal.need > Amount::ONE && refusal.cap.is_some_and(|cap| taken < cap)
 }
 
+/// When the first of the limits has room; absent where one may have it at any moment.
 fn earliest(refusals: &[Refusal]) -> Option<Timestamp> {
-    refusals.iter().filter_map(|refusal| refusal.retry_at).min()
+    let limits = refusals.iter().filter(|refusal| refusal.key.is_some());
+    limits.map(|refusal| refusal.retry_at).min().flatten()
 }
 
 /// Something moved between the read and the step; the next look decides anew.

@@ -85,6 +85,23 @@ async fn a_task_too_big_for_the_agent_with_room_lets_smaller_ones_pass() {
 }
 
 #[tokio::test]
+async fn no_time_is_told_where_another_agent_may_have_room_before() {
+    let world = World::new();
+    world.agent("a", &[], 0).await;
+    world.allow("a", |limit| limit.daily_job_limit = 1u32.into()).await;
+    world.submit(titled("uses a up")).await;
+    world.dispatcher.tick().await.unwrap();
+    let a = world.fleet.agents().get(&"a".parse().unwrap()).await.unwrap();
+    world.start_assigned(&a).await;
+    world.agent("b", &[], 1).await;
+    world.submit(titled("occupies b")).await;
+    let waits = world.submit(titled("waits")).await;
+    world.dispatcher.tick().await.unwrap();
+    let reason = world.task(&waits.id).await.pending_reason.unwrap();
+    assert_eq!((reason.code.as_str(), reason.retry_at), ("quota", None), "b may end at any moment");
+}
+
+#[tokio::test]
 async fn after_a_restart_agents_are_heard_before_they_are_given_work() {
     let world = World::new();
     let agent = world.agent("a", &[], 1).await;
