@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::{command, tool};
+use crate::{command, redis, tool};
 
 /// Which back end to test.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -15,6 +15,8 @@ pub(crate) enum Choice {
     Memory,
     /// One file.
     Sqlite,
+    /// A server of its own, or the one of `AGENTIC_TEST_REDIS_URL`.
+    Redis,
     /// The server and its client, together.
     Http,
 }
@@ -26,6 +28,7 @@ impl Choice {
             Self::All => None,
             Self::Memory => Some("package(agentic-testkit) and kind(test)"),
             Self::Sqlite => Some("package(agentic-store-sqlite) and kind(test)"),
+            Self::Redis => Some("package(agentic-store-redis) and kind(test)"),
             Self::Http => Some("package(agentic-server) and test(/^conformance::/)"),
         }
     }
@@ -38,6 +41,9 @@ pub(crate) fn run(choice: Choice) -> Result<()> {
         Choice::value_variants().iter().filter(|backend| matches!(choice, Choice::All) || choice == **backend)
     {
         let Some(tests) = backend.tests() else { continue };
+        if *backend == Choice::Redis {
+            redis::ensure()?;
+        }
         let args =
             ["nextest", "run", "--workspace", "--locked", "--profile", "ci", "--no-tests", "fail", "-E"];
         command::run(command::cargo(args).arg(tests))?;

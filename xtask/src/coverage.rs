@@ -7,13 +7,15 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{command, tool};
+use crate::{command, redis, tool};
 
 const HOW: &str = "apt-get install llvm (19 or newer), or set LLVM_COV and LLVM_PROFDATA";
 
 /// Runs all tests instrumented, and prints the coverage of each file.
 pub(crate) fn run() -> Result<()> {
     tool::LLVM_COV.require()?;
+    tool::NEXTEST.ensure()?;
+    redis::ensure()?;
     let cov = find("LLVM_COV", "llvm-cov").with_context(|| format!("llvm-cov is missing: {HOW}"))?;
     let profdata =
         find("LLVM_PROFDATA", "llvm-profdata").with_context(|| format!("llvm-profdata is missing: {HOW}"))?;

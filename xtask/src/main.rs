@@ -7,6 +7,7 @@ mod command;
 mod coverage;
 mod guide;
 mod readme;
+mod redis;
 mod suite;
 mod tidy;
 mod tool;

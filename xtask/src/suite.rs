@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{command, tool, workspace};
+use crate::{command, redis, tool, workspace};
 
 /// How many tests passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +20,7 @@ struct Counts {
 ///
 /// Without `cargo nextest`, and without a way to install it, the tests run under plain `cargo test`.
 pub(crate) fn run() -> Result<()> {
+    redis::ensure()?;
     let (tests, green) = match tool::NEXTEST.ensure() {
         Ok(()) => nextest()?,
         Err(error) => {
