@@ -165,11 +165,12 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_open_routes_need_no_token() {
-        for (method, route, gate) in ROUTES {
+        for (method, route, _) in ROUTES {
+            let open = ["/v1/health", "/livez", "/readyz"].contains(route);
             for shown in [None, Some("fedcba9876543210"), Some("")] {
                 let (status, json) = answer(method, route, shown).await;
                 let refused = status == 401 && json["code"] == "unauthorized";
-                assert_eq!(refused, *gate != Gate::Open, "{method} {route} {shown:?}: {status}");
+                assert_eq!(refused, !open, "{method} {route} {shown:?}: {status}");
             }
         }
     }

@@ -1,8 +1,11 @@
-//! Every case of the suite, through the client and the server, over memory.
+//! The suite through the client and the server, over memory: every case, and random operations in lock step.
 
 use agentic_client::remote_ports;
 use agentic_core::memory::Memory;
-use agentic_testkit::Fixture;
+use agentic_testkit::{
+    Fixture,
+    lockstep::{Plan, agrees_with_memory},
+};
 
 use crate::world::World;
 
@@ -12,3 +15,11 @@ async fn fixture() -> Fixture {
 }
 
 agentic_testkit::conformance!(fixture);
+
+#[tokio::test]
+async fn random_operations_agree_with_memory() {
+    let plan = Plan::read(|name| std::env::var(name).ok()).unwrap();
+    if let Err(divergence) = agrees_with_memory(&plan, fixture).await {
+        panic!("{divergence}");
+    }
+}

@@ -44,13 +44,15 @@ async fn what_runs_may_end() {
     let fault = Fault::Hold { asked: Arc::clone(&asked), answer: Arc::clone(&answer) };
     let mut world = World::over(with_fault(fault), |server| server.grace(LONG)).await;
     let request = world.request("GET", "/v1/health").body("").unwrap();
-    let in_flight = async {
-        asked.notified().await;
-        world.stop.cancel();
-        answer.notify_one();
-    };
-    let (response, ()) = tokio::join!(world.open(request), in_flight);
-    assert_eq!(response.unwrap().status(), 200);
+    let mut response = Box::pin(world.open(request));
+    tokio::select! {
+        _ = &mut response => panic!("it is held"),
+        () = asked.notified() => world.stop.cancel(),
+    }
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut response).await;
+    assert!(early.is_err(), "it goes on");
+    answer.notify_one();
+    assert_eq!(response.await.unwrap().status(), 200);
     ended(&mut world).await;
     assert!(tokio::net::TcpStream::connect(world.addr).await.is_err(), "nothing more is accepted");
 }

@@ -262,6 +262,7 @@ async fn the_overview() {
     assert_eq!(reply.header("link"), r#"</api/lanes?limit=2&cursor=2>; rel="next""#);
     let reply = world.call("GET", "/api/lanes?limit=2&cursor=2", "").await;
     assert_eq!((&reply.json()[0]["head"], reply.header("link")), (&"z".into(), ""));
+    assert_eq!(world.call("GET", "/api/lanes?limit=3", "").await.header("link"), "", "there are no more");
     let status = client.status().await.unwrap();
     assert_eq!(status.tasks[&TaskStatus::Pending], 3);
 }
