@@ -118,8 +118,10 @@ impl Attempt {
                 Ok(_) = orders.wait_for(|orders| orders.order.is_final() || orders.leave_by.is_some()) => {}
             }
         };
-        let told =
-            |orders: &Orders| orders.lease.is_some() || orders.order.is_final() || orders.leave_by.is_some();
+        let told = |orders: &Orders| {
+            let holds = orders.lease.is_some_and(|lease| lease.until > Instant::now());
+            holds || orders.order.is_final() || orders.leave_by.is_some()
+        };
         let gone = orders.wait_for(told).await.is_err();
         match self.unstarted() {
             Some(end) => Err(end),
@@ -159,9 +161,11 @@ impl Attempt {
         };
         tracing::info!(job = %self.job, "attempt started");
         let mut report = ReportReader::new(files.report());
+        let (agent, standing) = (&self.config.agent.id, self.standing.subscribe());
+        let told = relay(&*self.api, agent, &self.job, &self.orders, standing);
         let ended = tokio::select! {
             ended = self.supervise(&mut process, &files, &mut report) => ended,
-            never = relay(&*self.api, &self.config.agent.id, &self.job, &self.orders, self.standing.subscribe()) => match never {},
+            never = told => match never {},
         };
         self.note(&mut report, true).await;
         let end = match ended {
@@ -177,8 +181,8 @@ impl Attempt {
         end
     }
 
-    /// Watches the command until it has ended; answers with its status, and why it was asked to
-    /// end, if it was.
+    /// Watches the command until it has ended; answers with its status, and why it was asked to end, if
+    /// it was.
     async fn supervise(
         &self,
         process: &mut Process,
@@ -204,7 +208,8 @@ impl Attempt {
             }
             if must_end && asked.is_none() {
                 let cause = self.cause(&orders, now);
-                tracing::info!(job = %self.job, order = ?orders.order, reason = orders.reason, ?cause, "ending the tree");
+                let Orders { order, reason, .. } = &orders;
+                tracing::info!(job = %self.job, ?order, reason, ?cause, "ending the tree");
                 process.terminate();
                 asked = Some((now, cause));
             }

@@ -1,8 +1,8 @@
 //! The process between a worker and its command that sees to it that no tree outlives a worker that was killed.
 //!
-//! The worker starts `GUARD… FILE -- COMMAND ARGS…`, where `GUARD…` is a program that calls [`main`]. The guard leads the
-//! attempt's process group. Its standard input is a pipe that the worker holds open and never writes to: when it ends,
-//! the worker is dead, and the guard kills its own group.
+//! The worker starts `GUARD… FILE -- COMMAND ARGS…`, where `GUARD…` is a program that calls [`main`]. The guard leads
+//! the attempt's process group. Its standard input is a pipe that the worker holds open and never writes to: when it
+//! ends, the worker is dead, and the guard kills its own group.
 
 use std::{
     ffi::OsString,

@@ -297,7 +297,8 @@ async fn a_cancelled_task_is_ended_and_its_usage_told() {
 async fn a_lease_that_is_lost_kills_without_a_grace() {
     let fake = Fake::new();
     fake.assign("t-1");
-    let script = "trap '' TERM; echo '{\"tokens_in\":7}' >> $AGENTIC_REPORT_FILE; echo $$ > pid; while :; do sleep 1; done";
+    let script = "trap '' TERM; echo '{\"tokens_in\":7}' >> $AGENTIC_REPORT_FILE; echo $$ > pid
+        while :; do sleep 1; done";
     let bench = Bench::start(&fake, script, |config| config.grace = 600 * SECOND);
     let pid = bench.file("pid").await;
     fake.until("usage", |state| !state.reports.is_empty()).await;
