@@ -132,7 +132,8 @@ pub(crate) fn write<'a>(
     let mut cells = Cells::with_room(JOBS.columns());
     for (before, job) in changes {
         if let Some(before) = before {
-            if before.admission == job.admission && before.lines.len() == job.lines.len() {
+            let same = |job: &Job| (job.admitted_at, job.lines.len());
+            if before.admission == job.admission && same(before) == same(job) {
                 cells.clear();
                 put_standing(&mut cells, job)?;
                 sql.execute(UPDATE_JOB, cells.params())?;

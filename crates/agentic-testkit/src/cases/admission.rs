@@ -296,6 +296,10 @@ pub async fn a_run_out_reservation_is_admitted_anew(fx: &Fixture) {
     let job = fx.allowances.admit(anew).await.unwrap();
     assert_eq!((job.ask, job.admission.as_str(), job.expires_at), (n(4), "anew", t(120)));
     assert_eq!(fx.load("w", t(60)).await, 1);
+    let repeated = Admission { id: "anew".to_owned(), ..asking(admission(&nth(0), "x", t(120)), &limits, 5) };
+    let job = fx.allowances.admit(repeated).await.unwrap();
+    assert_eq!(fx.job(&nth(0)).await, job, "all of it, also under the same id");
+    assert_eq!((fx.load("w", t(120)).await, fx.load("x", t(120)).await), (0, 1));
 }
 
 /// The start turns the place into one used job and one used request, once.
