@@ -153,7 +153,7 @@ mod tests {
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let service = TowerToHyperService::new(crate::routes::router(app));
+        let service = TowerToHyperService::new(crate::router::router(app));
         let response = service.call(request.body(Body::empty()).unwrap()).await.unwrap();
         let status = response.status().as_u16();
         if route == "/api/events" && status == 200 {
@@ -186,7 +186,7 @@ mod tests {
                 assert!(![401, 403].contains(&status) && json["kind"] != "route", "{verb} {route}: {status}");
             }
         }
-        let source = include_str!("routes/mod.rs");
+        let source = include_str!("router.rs");
         let served = source.split('"').filter(|text| text.starts_with('/') && !text.contains('\n'));
         for route in served {
             assert!(ROUTES.iter().any(|(_, path, _)| *path == route), "{route} is not in the table");

@@ -30,6 +30,7 @@ mod extract;
 mod observe;
 mod page;
 mod problem;
+mod router;
 mod routes;
 mod server;
 mod token;

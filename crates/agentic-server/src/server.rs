@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::App, auth::Digest, routes};
+use crate::{app::App, auth::Digest, router::router};
 
 /// The most connections at once; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -96,7 +96,7 @@ impl Server {
     /// Answers what comes to `listener` until `stop` is cancelled: then nothing more is accepted, streams and long
     /// polls end at once, and requests that run have the grace to end before they are cut off.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let service = TowerToHyperService::new(routes::router(App { stop: stop.clone(), ..self.app }));
+        let service = TowerToHyperService::new(router(App { stop: stop.clone(), ..self.app }));
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
