@@ -9,7 +9,7 @@ use agentic_core::{
     event::{EventId, EventType},
     id::{AgentId, JobId},
     port::{Beat, BeatAttempt, Heartbeat, Register, SetDraining},
-    task::{Task, whole_secs},
+    task::Task,
 };
 
 use crate::fleet::Fleet;
@@ -102,7 +102,8 @@ impl AgentService {
                 attempt: answer.job.attempt,
                 directive: answer.directive,
                 reason: answer.reason,
-                lease_secs: answer.lease_expires_at.map(|at| whole_secs(at.since(now))),
+                // Rounded down: a worker must never believe in a lease that has ended.
+                lease_secs: answer.lease_expires_at.map(|at| at.since(now).as_secs()),
                 remaining_tokens: answer.remaining_tokens,
             })
             .collect();
