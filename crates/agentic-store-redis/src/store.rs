@@ -30,6 +30,10 @@ use crate::{
 /// The most steps in which one call sees reservations run out, 500 a step.
 const MAX_SWEEPS: usize = 10_000;
 
+/// What a URL may begin with.
+const SCHEMES: [&str; 6] =
+    ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
+
 /// Every port of one fleet on one Redis; clones share it.
 #[derive(Debug, Clone)]
 pub struct RedisStore {
@@ -84,8 +88,12 @@ impl RedisStore {
     /// `Invalid` for a URL or a prefix that is none; `Unsupported` for a server that [`RedisOptions::safety`] refuses;
     /// `Unavailable` where there is no server.
     pub async fn connect(url: &str, options: RedisOptions) -> Result<Self> {
-        let config = Config::from_url(url)
-            .map_err(|error| Error::invalid("store", format!("is no redis URL: {}", error.details())))?;
+        let known = url.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme));
+        let wrong = |why: &str| Error::invalid("store", format!("is no redis URL: {why}"));
+        if !known {
+            return Err(wrong(&format!("it must begin with one of {}://", SCHEMES.join("://, "))));
+        }
+        let config = Config::from_url(url).map_err(|error| wrong(error.details()))?;
         let root = root(&options.prefix, config.server.is_clustered())?;
         let mut builder = Builder::from_config(config);
         builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2));

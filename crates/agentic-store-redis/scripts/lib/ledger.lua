@@ -81,9 +81,29 @@ local function account(j, sign, sums)
   end
 end
 
+-- Below this every sum of two is exact.
+local EXACT = 4503599627370496
+
 local function book_held(sums)
+  local fields = {}
   for field, delta in pairs(sums) do
-    if delta ~= 0 then redis.call('HINCRBY', P .. 'held', field, n(delta)) end
+    if delta ~= 0 then fields[#fields + 1] = field end
+  end
+  for from = 1, #fields, 50 do
+    local to = math.min(from + 49, #fields)
+    local values = redis.call('HMGET', P .. 'held', unpack(fields, from, to))
+    local sets = {}
+    for i = from, to do
+      local field, value = fields[i], tonumber(values[i - from + 1]) or 0
+      local delta = sums[field]
+      if math.abs(value) < EXACT and math.abs(delta) < EXACT then
+        sets[#sets + 1] = field
+        sets[#sets + 1] = n(value + delta)
+      else
+        redis.call('HINCRBY', P .. 'held', field, n(delta))
+      end
+    end
+    chunked('HSET', P .. 'held', sets)
   end
 end
 
@@ -201,12 +221,65 @@ local function buckets_of(limit)
   return list
 end
 
+-- The sum of the buckets from first to last; never more than a window has.
+local function sum_of(limit, first, last)
+  local fields, sum = {}, 0
+  for bucket = first, last do fields[#fields + 1] = field_of(limit, bucket) end
+  if #fields == 0 then return 0 end
+  for _, value in ipairs(redis.call('HMGET', P .. 'meters', unpack(fields))) do
+    if value then sum = sum + tonumber(value) end
+  end
+  return sum
+end
+
+local function name_of(limit)
+  return limit[1] .. ' ' .. limit[2] .. ' ' .. limit[3]
+end
+
+-- The sum that is kept beside a window of many buckets: its first and last bucket, and the sum.
+local function kept_sum(limit)
+  local kept = redis.call('HGET', P .. 'sums', name_of(limit))
+  if not kept then return nil end
+  local first, last, sum = string.match(kept, '^(%-?%d+),(%-?%d+),(%-?%d+)$')
+  return tonumber(first), tonumber(last), tonumber(sum)
+end
+
+local function keep_sum(limit, first, last, sum)
+  if math.abs(sum) < EXACT then
+    redis.call('HSET', P .. 'sums', name_of(limit), n(first) .. ',' .. n(last) .. ',' .. n(sum))
+  else
+    redis.call('HDEL', P .. 'sums', name_of(limit))
+  end
+end
+
 -- What a meter stands at; below zero reads as zero.
 local function used(limit)
-  local list = buckets_of(limit)
-  local sum = 0
-  for i = 2, #list, 2 do sum = sum + tonumber(list[i]) end
+  local present = bucket_of(limit, now)
+  local first, last = present + limit[5], present + limit[6]
+  local sum
+  if first >= last then
+    sum = sum_of(limit, first, last)
+  else
+    local a, b, kept = kept_sum(limit)
+    if a == first and b == last then
+      sum = kept
+    else
+      if a and first >= a and first <= b and last >= b then
+        sum = kept - sum_of(limit, a, first - 1) + sum_of(limit, b + 1, last)
+      else
+        sum = sum_of(limit, first, last)
+      end
+      keep_sum(limit, first, last, sum)
+    end
+  end
   return math.min(math.max(sum, 0), MAX)
+end
+
+-- Tells the kept sum of a meter that one of its buckets moved.
+local function moved_sum(limit, bucket, delta)
+  if limit[5] == limit[6] then return end
+  local first, last, sum = kept_sum(limit)
+  if first and first <= bucket and bucket <= last then keep_sum(limit, first, last, sum + tonumber(delta)) end
 end
 
 -- Finds room under every limit: nil, or the refusal of the first that has none.
@@ -246,6 +319,7 @@ local function book(kind, job, agent, model, moves)
       local edge = string.sub(delta, 1, 1) == '-' and '-9223372036854775808' or '9223372036854775807'
       redis.call('HSET', P .. 'meters', field, edge)
     end
+    moved_sum(limit, bucket, delta)
     list[i] = '[' .. q(field) .. ',' .. delta .. ']'
   end
   redis.call('XADD', P .. 'entries', '*', 'kind', kind, 'at', n(now), 'job', job or '', 'agent', agent,
@@ -269,9 +343,8 @@ local function spend(j, line, kind, spent)
           local after = plus(before, amount)
           local mark = percent(cap, 80)
           if before < mark and after >= mark then
-            local key = limit[1] .. ' ' .. limit[2] .. ' ' .. limit[3]
             emit('quota_warning', j.task, j.agent_id,
-              '{"limit":' .. q(key) .. ',"used":' .. n(after) .. ',"cap":' .. n(cap) .. '}')
+              '{"limit":' .. q(name_of(limit)) .. ',"used":' .. n(after) .. ',"cap":' .. n(cap) .. '}')
           end
         end
       end
@@ -414,7 +487,7 @@ local function stand(j, line)
       local says = spent >= cap and 3 or spent >= percent(cap, 90) and 2 or 1
       if says > level then
         level = says
-        reason = n(spent) .. ' used of ' .. n(cap) .. ': ' .. limit[1] .. ' ' .. limit[2] .. ' ' .. limit[3]
+        reason = n(spent) .. ' used of ' .. n(cap) .. ': ' .. name_of(limit)
       end
       if limit[2] == 'tokens' then remaining = math.min(remaining or MAX, minus(cap, spent)) end
     end

@@ -1,6 +1,9 @@
 //! The Redis back end, held to the contracts of the ports and to its own promises.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cluster;
 mod conformance;
+mod faults;
 mod lockstep;
+mod promises;
 mod server;

@@ -12,6 +12,10 @@ use std::{
 
 use agentic_store_redis::{RedisOptions, RedisStore, Safety};
 use agentic_testkit::Fixture;
+use fred::{
+    interfaces::ClientLike,
+    types::{Builder, ClusterHash, CustomCommand, Value, config::Config},
+};
 use tempfile::TempDir;
 
 const URL_VAR: &str = "AGENTIC_TEST_REDIS_URL";
@@ -20,8 +24,10 @@ const URL_VAR: &str = "AGENTIC_TEST_REDIS_URL";
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
+    pub(crate) port: u16,
     pub(crate) url: String,
-    _dir: TempDir,
+    args: Vec<String>,
+    dir: TempDir,
 }
 
 impl Server {
@@ -29,8 +35,52 @@ impl Server {
     pub(crate) fn start(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
-        let child = spawn(port, dir.path(), args);
-        Self { child, url: format!("redis://127.0.0.1:{port}/0"), _dir: dir }
+        let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        let child = spawn(port, dir.path(), &args);
+        Self { child, port, url: format!("redis://127.0.0.1:{port}/0"), args, dir }
+    }
+
+    /// Sends a signal, as `kill` names it.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.unwrap().success(), "kill -{name}");
+    }
+
+    /// Kills it, and starts it again on the same port and directory.
+    pub(crate) fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = spawn(self.port, self.dir.path(), &self.args);
+    }
+
+    /// Runs one command on a connection of its own.
+    pub(crate) async fn command(&self, command: &'static str, args: &[&str]) -> Value {
+        self.attempt(command, args).await.unwrap()
+    }
+
+    async fn attempt(&self, command: &'static str, args: &[&str]) -> Result<Value, fred::error::Error> {
+        let mut config = Config::from_url(&self.url)?;
+        config.fail_fast = true;
+        let client = Builder::from_config(config).build()?;
+        client.init().await?;
+        let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        let command = CustomCommand::new_static(command, ClusterHash::Random, false);
+        let answer = client.custom(command, args).await;
+        client.quit().await?;
+        answer
+    }
+
+    /// Runs a command until its answer is the one that is waited for.
+    pub(crate) async fn until(&self, command: &'static str, args: &[&str], done: impl Fn(&str) -> bool) {
+        let mut last = None;
+        for _ in 0..400 {
+            match self.attempt(command, args).await {
+                Ok(answer) if done(answer.as_str().as_deref().unwrap_or_default()) => return,
+                other => last = Some(other),
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{command} {args:?} answers {last:?}");
     }
 }
 
@@ -45,7 +95,7 @@ fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-fn spawn(port: u16, dir: &Path, args: &[&str]) -> Child {
+fn spawn(port: u16, dir: &Path, args: &[String]) -> Child {
     let port = port.to_string();
     let plain = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
     let spawned = Command::new("redis-server")

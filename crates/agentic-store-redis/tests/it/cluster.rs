@@ -1,0 +1,75 @@
+//! A fleet on a cluster of three nodes.
+
+use std::time::Duration;
+
+use agentic_core::limit::{Limit, Meter, Scope, Window};
+use agentic_testkit::{
+    Fixture,
+    given::{assign, beat, dispatched, done, end, figures, finish, id, job, limited, t, task},
+    lockstep::{Plan, agrees_with_memory},
+};
+
+use crate::server::{Server, connect, options};
+
+/// The slots of a cluster.
+const SLOTS: u32 = 16_384;
+
+/// Three nodes, and the URL that names them.
+async fn cluster() -> (Vec<Server>, String) {
+    let nodes: Vec<Server> = (0..3).map(|_| Server::start(&["--cluster-enabled", "yes"])).collect();
+    for (index, node) in (0u32..).zip(&nodes) {
+        // It answers as soon as it is there.
+        node.until("PING", &[], |_| true).await;
+        let (from, to) = (index * SLOTS / 3, (index + 1) * SLOTS / 3 - 1);
+        node.command("CLUSTER", &["ADDSLOTSRANGE", &from.to_string(), &to.to_string()]).await;
+    }
+    for node in &nodes[1..] {
+        nodes[0].command("CLUSTER", &["MEET", "127.0.0.1", &node.port.to_string()]).await;
+    }
+    for node in &nodes {
+        node.until("CLUSTER", &["INFO"], |info| {
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        })
+        .await;
+    }
+    let rest: Vec<String> = nodes[1..].iter().map(|node| format!("node=127.0.0.1:{}", node.port)).collect();
+    let url = format!("redis-cluster://127.0.0.1:{}?{}", nodes[0].port, rest.join("&"));
+    (nodes, url)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_lives_in_one_slot() {
+    let (nodes, url) = cluster().await;
+    // Prefixes that lie on different nodes.
+    for prefix in ["a", "b", "c", "d", "e"] {
+        let options = options().prefix(prefix);
+        let fx = Fixture::new(connect(&url, options.clone()).await.ports());
+        let other = connect(&url, options).await.ports();
+        let log = other.events.clone();
+        let waits = tokio::spawn(async move { log.wait(0, Duration::from_secs(20)).await });
+        let limits = [Limit::new(Scope::Agent(id("w")), Meter::Tokens, Window::Day, Some(100u32.into()))];
+        fx.agent("w").await;
+        fx.create(task("t")).await;
+        let job = job("t", 1);
+        fx.take(dispatched(limited(assign(&job, "w", t(0)), &limits, 10), 1)).await.unwrap();
+        fx.ledger.beat(beat("w", &[(&job, Some(figures(1, 1)))], t(1))).await.unwrap();
+        fx.ledger.finish(finish(end(&job, "w", done(""), t(2)), None)).await.unwrap();
+        assert!(waits.await.unwrap().unwrap());
+        fx.check().await;
+    }
+    let mut filled = 0;
+    for node in &nodes {
+        filled += usize::from(node.command("DBSIZE", &[]).await.as_i64().unwrap() > 0);
+    }
+    assert!(filled > 1, "many fleets spread over the nodes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_agrees_with_memory() {
+    let (_nodes, url) = cluster().await;
+    let plan = Plan { seeds: vec![3], steps: 400 };
+    let world = async || Fixture::new(connect(&url, options()).await.ports());
+    if let Err(divergence) = agrees_with_memory(&plan, world).await {
+        panic!("{divergence}");
+    }
+}

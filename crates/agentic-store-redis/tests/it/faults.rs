@@ -1,0 +1,107 @@
+//! What happens when the server goes away, forgets its scripts, or cannot write.
+
+use std::time::Duration;
+
+use agentic_core::{error::Error, task::TaskStatus};
+use agentic_testkit::{Fixture, given::task};
+
+use crate::server::{Server, connect, options};
+
+/// Creates tasks, whose names begin with `name`, until the server takes one again.
+async fn until_it_is_back(fx: &Fixture, name: &str) {
+    for attempt in 0..400 {
+        let create = agentic_testkit::given::create(
+            vec![task(&format!("{name}-{attempt}"))],
+            agentic_testkit::given::t(0),
+        );
+        match fx.tasks.create_many(create).await {
+            Ok(_) => return,
+            Err(error) => assert!(error.is_retryable(), "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("the server does not come back");
+}
+
+#[tokio::test]
+async fn flushed_scripts_are_loaded_again() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options()).await.ports());
+    for name in ["a", "b"] {
+        fx.create(task(name)).await;
+        server.command("SCRIPT", &["FLUSH"]).await;
+    }
+    assert_eq!(fx.tasks.counts().await.unwrap()[&TaskStatus::Pending], 2);
+}
+
+#[tokio::test]
+async fn a_stopped_server_is_unavailable_and_goes_on() {
+    let server = Server::start(&[]);
+    let patience = Duration::from_millis(300);
+    let fx = Fixture::new(connect(&server.url, options().command_timeout(patience)).await.ports());
+    fx.create(task("a")).await;
+    server.signal("STOP");
+    let refused = fx.tasks.counts().await.unwrap_err();
+    assert!(refused.is_retryable(), "{refused:?}");
+    server.signal("CONT");
+    until_it_is_back(&fx, "b").await;
+    fx.check().await;
+}
+
+#[tokio::test]
+async fn a_killed_server_comes_back_with_what_it_acknowledged() {
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "everysec"]);
+    let store = connect(&server.url, options()).await;
+    let fx = Fixture::new(store.ports());
+    for name in ["a", "b", "c"] {
+        fx.create(task(name)).await;
+    }
+    // Somebody follows the log all the time.
+    let log = fx.events.clone();
+    let waits = tokio::spawn(async move { log.wait(3, Duration::from_secs(30)).await });
+    server.restart();
+    until_it_is_back(&fx, "d").await;
+    assert_eq!(fx.tasks.counts().await.unwrap()[&TaskStatus::Pending], 4);
+    assert!(waits.await.unwrap().unwrap());
+    let log = fx.events.clone();
+    let last = log.last().await.unwrap();
+    let waits = tokio::spawn(async move { log.wait(last, Duration::from_secs(30)).await });
+    fx.create(task("e")).await;
+    assert!(waits.await.unwrap().unwrap());
+    fx.check().await;
+}
+
+#[tokio::test]
+async fn killed_clients_connect_again() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options()).await.ports());
+    fx.create(task("a")).await;
+    server.command("CLIENT", &["KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    until_it_is_back(&fx, "b").await;
+}
+
+#[tokio::test]
+async fn a_full_server_changes_nothing_and_says_so() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options()).await.ports());
+    fx.create(task("a")).await;
+    server.command("CONFIG", &["SET", "maxmemory", "1mb"]).await;
+    let create = agentic_testkit::given::create(vec![task("b")], agentic_testkit::given::t(0));
+    let refused = fx.tasks.create_many(create).await.unwrap_err();
+    assert!(matches!(&refused, Error::Unavailable { .. }), "{refused:?}");
+    assert_eq!(fx.tasks.counts().await.unwrap()[&TaskStatus::Pending], 1, "reads go on");
+    server.command("CONFIG", &["SET", "maxmemory", "0"]).await;
+    until_it_is_back(&fx, "c").await;
+    fx.check().await;
+}
+
+#[tokio::test]
+async fn a_replica_is_unavailable_to_writers() {
+    let (primary, server) = (Server::start(&[]), Server::start(&[]));
+    let fx = Fixture::new(connect(&server.url, options()).await.ports());
+    connect(&primary.url, options()).await;
+    server.command("REPLICAOF", &["127.0.0.1", &primary.port.to_string()]).await;
+    let create = agentic_testkit::given::create(vec![task("a")], agentic_testkit::given::t(0));
+    let refused = fx.tasks.create_many(create).await.unwrap_err();
+    assert!(refused.is_retryable(), "{refused:?}");
+}
