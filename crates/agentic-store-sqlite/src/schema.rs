@@ -60,8 +60,6 @@ pub(crate) fn open_reader(path: &Path, options: &SqliteOptions) -> Result<Connec
 }
 
 fn connect(path: &Path, flags: OpenFlags, options: &SqliteOptions) -> Result<Connection> {
-    // Without URI, so that a path is nothing but a path.
-    let flags = flags - OpenFlags::SQLITE_OPEN_URI;
     let conn = Connection::open_with_flags(path, flags)
         .map_err(|error| about(format!("the file {}", path.display()), error))?;
     conn.busy_timeout(options.busy_timeout).map_err(storage)?;

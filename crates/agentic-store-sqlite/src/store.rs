@@ -44,11 +44,13 @@ impl SqliteStore {
     /// `Unsupported` for a file of another program, of a newer version of this one, or for a SQLite that is too old;
     /// `Unavailable` where the file cannot be opened or another process holds it for longer than the busy timeout.
     pub fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self> {
-        let path = path.as_ref();
-        let writer = schema::open_writer(path, &options)?;
+        // Absolute: it names the same file wherever the process goes, and SQLite takes it for no URI.
+        let path = std::path::absolute(path)
+            .map_err(|error| Error::unavailable_from("the working directory", error))?;
+        let writer = schema::open_writer(&path, &options)?;
         let readers =
-            (0..options.readers).map(|_| schema::open_reader(path, &options)).collect::<Result<_>>()?;
-        let shared = Arc::new(Shared::new(path.to_owned(), options, 0));
+            (0..options.readers).map(|_| schema::open_reader(&path, &options)).collect::<Result<_>>()?;
+        let shared = Arc::new(Shared::new(path, options, 0));
         let newest = Sql::new(&writer, &shared.statements).one(log::LAST_EVENT, [], column::unsigned)?;
         shared.saw_event(newest.unwrap_or_default());
         let writer = Writer::spawn(writer, Arc::clone(&shared))?;

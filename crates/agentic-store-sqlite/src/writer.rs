@@ -271,7 +271,13 @@ fn tell(command: Box<dyn Command>, done: &Result<(), Failure>) {
 
 #[cfg(test)]
 mod tests {
-    use agentic_core::{engine::Rows, error::ConflictCode, port::Wake};
+    use agentic_core::{
+        clock::Timestamp,
+        engine::Rows,
+        error::ConflictCode,
+        event::{EventType, NewEvent},
+        port::Wake,
+    };
 
     use super::*;
     use crate::{options::SqliteOptions, schema};
@@ -317,5 +323,17 @@ mod tests {
         good.unwrap();
         assert_eq!(wakes(&writer).await, 1);
         assert_eq!(writer.write(Vec::new(), |rows| rows.parked(&Wake::All, 9)).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_commit_wakes_who_waits_for_events() {
+        let (writer, shared, _dir) = open();
+        let event = NewEvent::new(EventType::AgentOnline, Timestamp::EPOCH);
+        let append = move |rows: &mut SqliteRows<'_>| rows.append_event(event.clone());
+        writer.write(Vec::new(), append.clone()).await.unwrap();
+        let refused = |_: &mut SqliteRows<'_>| -> Result<()> { Err(Error::backend("the test")) };
+        let (done, _) = tokio::join!(writer.write(Vec::new(), append), writer.write(Vec::new(), refused));
+        done.unwrap();
+        assert_eq!(*shared.newest.borrow(), 2, "what was rolled back is not told");
     }
 }
