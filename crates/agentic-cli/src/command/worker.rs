@@ -96,3 +96,31 @@ pub(super) fn config(
     config.drain_grace = settings.drain_grace;
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_goes_by_the_settings_and_is_guarded() {
+        let (heartbeat, drain_grace) = (Duration::from_secs(2), Duration::from_secs(3));
+        let settings = Settings { heartbeat, drain_grace, ..Settings::default() };
+        let command = vec!["true".into()];
+        let spec = AgentSpec::new("ada".parse().unwrap());
+        let config = config(&settings, spec, command, Some("/srv".into()), "http://h").unwrap();
+        assert_eq!((config.heartbeat, config.drain_grace), (heartbeat, drain_grace));
+        assert_eq!(config.guard.unwrap()[1], "guard");
+        assert_eq!((config.workdir, config.base_url.as_str()), (Some("/srv".into()), "http://h"));
+    }
+
+    #[test]
+    fn an_agent_needs_an_id() {
+        let (capability, model) = (Vec::new(), Vec::new());
+        let flags = AgentFlags { agent_id: None, name: None, capability, max_load: 1, model, workdir: None };
+        assert!(spec(&Settings::default(), &flags).unwrap_err().hints[0].contains("--agent-id"));
+        let settings = Settings { agent_id: Some("ada".parse().unwrap()), ..Settings::default() };
+        assert_eq!(spec(&settings, &flags).unwrap().name, "ada");
+    }
+}

@@ -8,13 +8,24 @@ use serde::Serialize;
 use super::{Table, json};
 use crate::failure::{Failure, Kind};
 
+/// What shows the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Screen {
+    /// A file, or another program.
+    None,
+    /// A terminal without colours.
+    Plain,
+    /// A terminal with colours.
+    Coloured,
+}
+
 /// Where output goes, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Printer {
     /// Whether programs read it.
     pub is_json: bool,
-    /// Whether standard output is a terminal that shows colours.
-    colour: bool,
+    /// What reads standard output.
+    out: Screen,
     /// Whether standard error is a terminal, on which progress can move.
     is_lively: bool,
 }
@@ -25,8 +36,12 @@ impl Printer {
     ///
     /// Colours only on a terminal that has them, and never with `NO_COLOR`.
     pub(crate) fn new(is_json: bool, no_color: bool, dumb: bool) -> Self {
-        let colour = !no_color && !dumb && stdout().is_terminal();
-        Self { is_json, colour, is_lively: !dumb && !is_json && stderr().is_terminal() }
+        let out = match (stdout().is_terminal(), no_color || dumb) {
+            (false, _) => Screen::None,
+            (true, true) => Screen::Plain,
+            (true, false) => Screen::Coloured,
+        };
+        Self { is_json, out, is_lively: !dumb && !is_json && stderr().is_terminal() }
     }
 
     /// Whether progress can be drawn over itself.
@@ -67,7 +82,7 @@ impl Printer {
 
     /// A table.
     pub(crate) fn table(self, table: Table) -> Result<(), Failure> {
-        self.raw(&table.render(self.colour))
+        self.raw(&table.render(self.out))
     }
 
     /// What this program made itself and knows to be safe.

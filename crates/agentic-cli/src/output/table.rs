@@ -3,6 +3,8 @@
 use agentic_core::text::visible;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, presets::NOTHING};
 
+use super::printer::Screen;
+
 /// A table in the making; every text in it is made visible.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -27,19 +29,23 @@ impl Table {
     }
 
     /// The table as text. On a terminal it fits the width; elsewhere each row is one line.
-    pub(super) fn render(self, colour: bool) -> String {
+    pub(super) fn render(self, screen: Screen) -> String {
+        let colour = screen == Screen::Coloured;
         let mut table = comfy_table::Table::new();
-        table.load_style(NOTHING);
+        table.load_style(NOTHING).set_content_arrangement(match screen {
+            Screen::None => ContentArrangement::Disabled,
+            Screen::Plain | Screen::Coloured => ContentArrangement::Dynamic,
+        });
         if colour {
-            table.set_content_arrangement(ContentArrangement::Dynamic).enforce_styling();
-        } else {
-            table.set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
+            table.enforce_styling();
         }
-        table.set_header(self.head.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+        let bold =
+            |name| if colour { Cell::new(name).add_attribute(Attribute::Bold) } else { Cell::new(name) };
+        table.set_header(self.head.iter().map(bold));
         for row in self.rows {
             table.add_row(row.into_iter().map(|text| {
                 let cell = Cell::new(visible(&text));
-                match colour_of(&text) {
+                match colour_of(&text).filter(|_| colour) {
                     Some(colour) => cell.fg(colour),
                     None => cell,
                 }
@@ -73,7 +79,7 @@ mod tests {
         let mut table = Table::new(&["ID", "TITLE"]);
         table.row(["t-1".into(), "x\n\u{1b}[31my".into()]);
         table.row(["t-22".into(), "z".repeat(300)]);
-        let text = table.render(false);
+        let text = table.render(Screen::None);
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(!text.contains('\u{1b}'), "{text:?}");
         assert!(text.starts_with("ID    TITLE"), "{text:?}");
@@ -83,7 +89,7 @@ mod tests {
     fn colours_are_on_words_of_ours_only() {
         let mut table = Table::new(&["STATUS", "TITLE"]);
         table.row(["failed".into(), "\u{1b}[32mcompleted".into()]);
-        let text = table.render(true);
+        let text = table.render(Screen::Coloured);
         assert!(text.contains('\u{1b}') && !text.contains("\u{1b}[32m"), "{text:?}");
     }
 }
