@@ -16,7 +16,7 @@ use agentic_core::{
     attempt::Ending,
     clock::Timestamp,
     error::{ConflictCode, Error, Result},
-    event::{EventId, EventType, NewEvent},
+    event::{Event, EventId, EventType, NewEvent},
     id::{AgentId, JobId, ModelName, TaskId},
     lane::{Head, Lane, Park},
     limit::{Limit, Meter, Refusal, Scope},
@@ -155,7 +155,7 @@ impl Dispatcher {
                 }
             }
             match ports.events.after(cursor, PAGE).await {
-                Ok(page) if page.events.iter().all(|event| !may_let_run(event.kind)) => cursor = page.cursor,
+                Ok(page) if page.events.iter().all(|event| !may_let_run(event)) => cursor = page.cursor,
                 _ => return,
             }
         }
@@ -503,17 +503,37 @@ fn ignore_moved(result: Result<()>) -> Result<()> {
 }
 
 /// Whether an event may let a waiting task run.
-fn may_let_run(kind: EventType) -> bool {
-    !matches!(
-        kind,
+fn may_let_run(event: &Event) -> bool {
+    let says = |key: &str| event.payload.as_ref().and_then(|payload| payload.get(key));
+    match event.kind {
+        // Progress of a running task frees nothing, and neither does a start.
+        EventType::TaskUpdated => says("edit").is_some(),
+        EventType::UsageRecorded => says("event").is_none_or(|what| what != "job_started"),
         EventType::TaskClaimed
-            | EventType::TaskDispatched
-            | EventType::LateResult
-            | EventType::DispatchFailedNoAgent
-            | EventType::DispatchFailedQuota
-            | EventType::QuotaExceeded
-            | EventType::QuotaWarning
-            | EventType::AgentOffline
-            | EventType::AgentDeregistered
-    )
+        | EventType::TaskDispatched
+        | EventType::LateResult
+        | EventType::DispatchFailedNoAgent
+        | EventType::DispatchFailedQuota
+        | EventType::QuotaExceeded
+        | EventType::QuotaWarning
+        | EventType::AgentOffline
+        | EventType::AgentDeregistered => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_let_a_task_run_wakes_the_loop() {
+        let wakes =
+            |kind, payload| may_let_run(&NewEvent::new(kind, Timestamp::EPOCH).payload(payload).numbered(1));
+        assert!(wakes(EventType::TaskUpdated, json!({ "edit": { "priority": "high" } })));
+        assert!(!wakes(EventType::TaskUpdated, json!({ "progress": 40 })));
+        assert!(wakes(EventType::UsageRecorded, json!({ "event": "job_cancelled" })));
+        assert!(!wakes(EventType::UsageRecorded, json!({ "event": "job_started" })));
+        assert!(wakes(EventType::TaskCreated, json!({})) && !wakes(EventType::TaskClaimed, json!({})));
+    }
 }
