@@ -1,6 +1,6 @@
 //! Opening a file: whose it is, which schema it has, and how the connection behaves.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use agentic_core::error::{Error, Result};
 use rusqlite::{Connection, OpenFlags, types::Value};
@@ -19,6 +19,8 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 const WAL_LIMIT: i64 = 64 << 20;
 /// How many pages the WAL holds before a commit also makes a checkpoint: 16 MiB.
 const WAL_PAGES: i64 = 4_096;
+/// How long to wait before another try to open a file that another process is opening.
+const PAUSE: Duration = Duration::from_millis(5);
 /// How much of the file the writer keeps in memory, in KiB.
 const WRITER_CACHE: i64 = 16 << 10;
 /// How many prepared statements a connection keeps: more than there are.
@@ -36,16 +38,29 @@ pub(crate) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connec
         let what = format!("SQLite {} (at least 3.51.3 is needed)", rusqlite::version());
         return Err(Error::Unsupported { what });
     }
-    let mut conn = connect(path, OpenFlags::default(), options)?;
-    check_owner(&mut conn, path)?;
-    set(&conn, "journal_mode", "wal")?;
-    set(&conn, "synchronous", options.synchronous.level())?;
-    set(&conn, "foreign_keys", 1)?;
-    set(&conn, "journal_size_limit", WAL_LIMIT)?;
-    set(&conn, "wal_autocheckpoint", WAL_PAGES)?;
-    set(&conn, "cache_size", -WRITER_CACHE)?;
-    migrate(&mut conn, path)?;
+    let mut conn = connect(path, OpenFlags::default())?;
+    // SQLite does not wait by itself for everything that is done here, so that all waiting is done here.
+    let mut tries = options.busy_timeout.as_millis() / PAUSE.as_millis();
+    while let Err(error) = prepare(&mut conn, path, options) {
+        if tries == 0 || !error.is_retryable() {
+            return Err(error);
+        }
+        tries -= 1;
+        std::thread::sleep(PAUSE);
+    }
+    conn.busy_timeout(options.busy_timeout).map_err(storage)?;
     Ok(conn)
+}
+
+fn prepare(conn: &mut Connection, path: &Path, options: &SqliteOptions) -> Result<()> {
+    check_owner(conn, path)?;
+    set(conn, "journal_mode", "wal")?;
+    set(conn, "synchronous", options.synchronous.level())?;
+    set(conn, "foreign_keys", 1)?;
+    set(conn, "journal_size_limit", WAL_LIMIT)?;
+    set(conn, "wal_autocheckpoint", WAL_PAGES)?;
+    set(conn, "cache_size", -WRITER_CACHE)?;
+    migrate(conn, path)
 }
 
 /// Opens a connection that only reads a file that [`open_writer`] has opened.
@@ -54,15 +69,16 @@ pub(crate) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connec
 /// `Unavailable`.
 pub(crate) fn open_reader(path: &Path, options: &SqliteOptions) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = connect(path, flags, options)?;
+    let conn = connect(path, flags)?;
+    conn.busy_timeout(options.busy_timeout).map_err(storage)?;
     set(&conn, "query_only", 1)?;
     Ok(conn)
 }
 
-fn connect(path: &Path, flags: OpenFlags, options: &SqliteOptions) -> Result<Connection> {
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let conn = Connection::open_with_flags(path, flags)
         .map_err(|error| about(format!("the file {}", path.display()), error))?;
-    conn.busy_timeout(options.busy_timeout).map_err(storage)?;
+    conn.busy_timeout(Duration::ZERO).map_err(storage)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(conn)
 }
@@ -102,7 +118,11 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
     if version == latest() {
         return Ok(());
     }
-    Err(Error::backend_from(format!("bringing the schema of {} up to date", path.display()), error))
+    let what = format!("bringing the schema of {} up to date", path.display());
+    match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => Err(about(what, err)),
+        error => Err(Error::backend_from(what, error)),
+    }
 }
 
 /// The schema version that this program makes.
