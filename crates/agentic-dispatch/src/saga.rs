@@ -13,6 +13,7 @@ use agentic_core::{
     attempt::Attempt,
     engine::{agents::check_incarnation, ledger::MAX_BEAT},
     error::{ConflictCode, Error, Kind, Result},
+    id::JobId,
     job::{Job, JobOutcome, JobState},
     machine::check_holder,
     port::{
@@ -56,6 +57,18 @@ impl Saga {
             return refuse("is offline");
         }
         Ok(())
+    }
+
+    /// Who was admitted first holds the task, or is about to: its claim is the only one that can follow.
+    async fn lost_to_another(&self, job: &JobId, error: Error) -> Error {
+        match self.ports.allowances.job(job).await {
+            Ok(Some(Job { agent_id, .. })) => Error::Conflict {
+                code: ConflictCode::AlreadyClaimed,
+                detail: format!("task {} is held by agent {agent_id}", job.task),
+                holder: Some(agent_id),
+            },
+            _ => error,
+        }
     }
 
     /// The task, if this start of the agent holds this attempt of it; else why not.
@@ -193,7 +206,13 @@ impl Ledger for Saga {
         self.check_agent(&claim).await?;
         let (job, now, dispatched) = (claim.job.clone(), claim.now, claim.dispatched);
         let void = VoidJob { job: job.clone(), admission: admission.id.clone(), now };
-        self.ports.allowances.admit(admission).await?;
+        match self.ports.allowances.admit(admission).await {
+            Ok(_) => {}
+            Err(error) if error.is_conflict(ConflictCode::AlreadyAdmitted) => {
+                return Err(self.lost_to_another(&job, error).await);
+            }
+            Err(error) => return Err(error),
+        }
         let task = match self.ports.tasks.claim(claim).await {
             Ok(task) => task,
             Err(error) => {
@@ -243,7 +262,7 @@ impl Ledger for Saga {
             (Finished::Accepted(task), None) => task.attempt,
             (Finished::Late { .. }, None) => return Ok(finished),
         };
-        let id = agentic_core::id::JobId::new(task, attempt);
+        let id = JobId::new(task, attempt);
         let Some(job) = self.ports.allowances.job(&id).await? else { return Ok(finished) };
         if starts && job.state == JobState::Reserved && job.is_live(now) {
             self.ports.allowances.start(StartJob { job: id.clone(), now }).await?;
