@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use nix::{
@@ -13,6 +14,9 @@ use nix::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// How long a command may take.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A home, a working directory and an empty environment.
 pub(crate) struct Sandbox {
@@ -73,9 +77,11 @@ impl Sandbox {
 
     /// Runs a command to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Done {
-        let output = self.command(args).output().unwrap();
+        let output = assert_cmd::Command::from_std(self.command(args)).timeout(PATIENCE).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Done { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+        let (out, err) = (text(output.stdout), text(output.stderr));
+        let Some(code) = output.status.code() else { panic!("{args:?} did not end: {out:?} {err:?}") };
+        Done { code, out, err }
     }
 
     /// Runs a command that has to succeed; answers with its standard output.
