@@ -20,6 +20,9 @@ use crate::{
     store::{Answer, RedisStore},
 };
 
+/// How many entries of the ledger one step folds.
+const FOLD: usize = 200;
+
 /// An event for `append` of `scripts/lib/events.lua`.
 pub(crate) fn new_event(args: Args, event: &NewEvent) -> Result<Args> {
     let args = args
@@ -72,6 +75,17 @@ impl EventLog for RedisStore {
     }
 
     async fn trim(&self, before: Timestamp, limit: usize) -> Result<usize> {
-        self.ask(&script::TRIM, Args::timeless().time(before).value(limit)).await?.parse()
+        let trimmed = self.ask(&script::TRIM, Args::timeless().time(before).value(limit)).await?.parse()?;
+        // The ledger is kept as long as the log.
+        let mut left = limit;
+        while left > 0 {
+            let step = left.min(FOLD);
+            let args = Args::timeless().time(before).value(step);
+            if self.ask(&script::FOLD, args).await?.parse::<usize>()? < step {
+                break;
+            }
+            left -= step;
+        }
+        Ok(trimmed)
     }
 }

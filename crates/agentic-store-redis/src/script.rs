@@ -68,6 +68,7 @@ scripts! {
     APPEND: "append" [events];
     AFTER: "after" [];
     TRIM: "trim" [];
+    FOLD: "fold" [events, ledger];
     PUT_SETTING: "put_setting" [];
     ASSIGN: "assign" [events, tasks, machine, ledger, agents, assign];
     START: "start" [events, tasks, machine, ledger, assign];

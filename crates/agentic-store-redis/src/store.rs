@@ -180,7 +180,7 @@ impl RedisStore {
 
 impl Inner {
     pub(crate) fn key(&self, name: &str) -> String {
-        format!("{}:{name}", self.root)
+        format!("{}{name}", self.root)
     }
 
     pub(crate) async fn command(
@@ -211,7 +211,7 @@ fn root(prefix: &str, clustered: bool) -> Result<String> {
     if inside.is_empty() || inside.len() > 100 || !inside.chars().all(good) {
         return Err(Error::invalid("prefix", "must be 1 to 100 of A-Z a-z 0-9 . _ : -, in braces or not"));
     }
-    if clustered { Ok(format!("{{{inside}}}")) } else { Ok(prefix.to_owned()) }
+    if clustered { Ok(format!("{{{inside}}}:")) } else { Ok(format!("{prefix}:")) }
 }
 
 #[cfg(test)]
@@ -220,10 +220,10 @@ mod tests {
 
     #[test]
     fn a_prefix_is_a_hash_tag_on_a_cluster() {
-        assert_eq!(root("agentic", false).unwrap(), "agentic");
-        assert_eq!(root("agentic", true).unwrap(), "{agentic}");
-        assert_eq!(root("{agentic}", false).unwrap(), "{agentic}");
-        assert_eq!(root("{agentic}", true).unwrap(), "{agentic}");
+        assert_eq!(root("agentic", false).unwrap(), "agentic:");
+        assert_eq!(root("agentic", true).unwrap(), "{agentic}:");
+        assert_eq!(root("{agentic}", false).unwrap(), "{agentic}:");
+        assert_eq!(root("{agentic}", true).unwrap(), "{agentic}:");
         for bad in ["", "{}", "a b", "{a", "a}b", "x{a}", &"x".repeat(101)] {
             assert!(root(bad, true).is_err(), "{bad}");
             assert!(root(bad, false).is_err(), "{bad}");

@@ -1,6 +1,6 @@
 -- What every script begins with: its keys, its arguments, and rows.
--- KEYS[1] is the root of all keys of the fleet; ARGV[1] is the time of the caller in milliseconds.
-local P = KEYS[1] .. ':'
+-- KEYS[1] is what all keys of the fleet begin with; ARGV[1] is the time of the caller in milliseconds.
+local P = KEYS[1]
 local at = 0
 
 -- The next argument.

@@ -92,18 +92,21 @@ local function book_held(sums)
   for from = 1, #fields, 50 do
     local to = math.min(from + 49, #fields)
     local values = redis.call('HMGET', P .. 'held', unpack(fields, from, to))
-    local sets = {}
+    local sets, gone = {}, {}
     for i = from, to do
       local field, value = fields[i], tonumber(values[i - from + 1]) or 0
       local delta = sums[field]
-      if math.abs(value) < EXACT and math.abs(delta) < EXACT then
+      if math.abs(value) >= EXACT or math.abs(delta) >= EXACT then
+        redis.call('HINCRBY', P .. 'held', field, n(delta))
+      elseif value + delta == 0 then
+        gone[#gone + 1] = field
+      else
         sets[#sets + 1] = field
         sets[#sets + 1] = n(value + delta)
-      else
-        redis.call('HINCRBY', P .. 'held', field, n(delta))
       end
     end
     chunked('HSET', P .. 'held', sets)
+    chunked('HDEL', P .. 'held', gone)
   end
 end
 
@@ -275,11 +278,20 @@ local function used(limit)
   return math.min(math.max(sum, 0), MAX)
 end
 
--- Tells the kept sum of a meter that one of its buckets moved.
-local function moved_sum(limit, bucket, delta)
-  if limit[5] == limit[6] then return end
-  local first, last, sum = kept_sum(limit)
-  if first and first <= bucket and bucket <= last then keep_sum(limit, first, last, sum + tonumber(delta)) end
+-- Moves one bucket of a meter, and the sum that is kept of its window.
+local function move(limit, bucket, delta)
+  local field = field_of(limit, bucket)
+  local moved = redis.pcall('HINCRBY', P .. 'meters', field, delta)
+  if type(moved) == 'table' then
+    -- Past the largest number; nobody can have used that much.
+    local edge = string.sub(delta, 1, 1) == '-' and '-9223372036854775808' or '9223372036854775807'
+    redis.call('HSET', P .. 'meters', field, edge)
+  end
+  if limit[5] ~= limit[6] then
+    local first, last, sum = kept_sum(limit)
+    if first and first <= bucket and bucket <= last then keep_sum(limit, first, last, sum + tonumber(delta)) end
+  end
+  return moved
 end
 
 -- Finds room under every limit: nil, or the refusal of the first that has none.
@@ -310,17 +322,12 @@ end
 local function book(kind, job, agent, model, moves)
   if #moves == 0 then return end
   local list = {}
-  for i, move in ipairs(moves) do
-    local limit, bucket, delta = move[1], move[2], move[3]
-    local field = field_of(limit, bucket)
-    local moved = redis.pcall('HINCRBY', P .. 'meters', field, delta)
-    if type(moved) == 'table' then
-      -- Past the largest number; nobody can have used that much.
-      local edge = string.sub(delta, 1, 1) == '-' and '-9223372036854775808' or '9223372036854775807'
-      redis.call('HSET', P .. 'meters', field, edge)
-    end
-    moved_sum(limit, bucket, delta)
-    list[i] = '[' .. q(field) .. ',' .. delta .. ']'
+  for i, item in ipairs(moves) do
+    local limit, bucket, delta = item[1], item[2], item[3]
+    move(limit, bucket, delta)
+    -- When the bucket stops counting, 0 = never.
+    local frees_at = (bucket + 1 - limit[5]) * limit[4]
+    list[i] = '[' .. q(field_of(limit, bucket)) .. ',' .. delta .. ',' .. n(frees_at) .. ']'
   end
   redis.call('XADD', P .. 'entries', '*', 'kind', kind, 'at', n(now), 'job', job or '', 'agent', agent,
     'model', model or '', 'moves', '[' .. table.concat(list, ',') .. ']')

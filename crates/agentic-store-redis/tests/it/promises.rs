@@ -128,7 +128,7 @@ async fn extremes_are_exact() {
     assert_eq!(fx.tasks.next_due().await.unwrap(), Some(Timestamp::MAX));
     let tokens = Limit::new(Scope::Fleet, Meter::Tokens, Window::Lifetime, Some(Amount::MAX));
     let mut admission =
-        asking(agentic_testkit::given::admission(&job("a", 1), "w", t(0)), &[tokens.clone()], 0);
+        asking(agentic_testkit::given::admission(&job("a", 1), "w", t(0)), std::slice::from_ref(&tokens), 0);
     admission.ask = Amount::try_new(Amount::MAX.get() - 2).unwrap();
     fx.allowances.admit(admission.clone()).await.unwrap();
     assert_eq!(fx.used(&tokens, t(1)).await, (0, Amount::MAX.get() - 2));
@@ -169,4 +169,53 @@ async fn a_thousand_reservations_run_out_at_once() {
     assert_eq!(fx.load("w", t(61)).await, 1);
     let expired = fx.allowances.expired(ExpiredJobs { limit: 2_000, now: t(61) }).await.unwrap();
     assert_eq!(expired.len(), 1_200);
+}
+
+/// Trimming folds the ledger: the meters still are the sum of it, and what no window counts any more is forgotten.
+#[tokio::test]
+async fn the_ledger_is_folded_and_still_adds_up() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options().prefix("f")).await.ports());
+    let limits = [
+        Limit::new(Scope::Agent(id("w")), Meter::Tokens, Window::Day, Some(100u32.into())),
+        Limit::new(Scope::Model(id("m")), Meter::Requests, Window::HOUR, Some(100u32.into())),
+        Limit::new(Scope::Model(id("m")), Meter::Tokens, Window::Lifetime, Some(100u32.into())),
+    ];
+    let day = 86_400;
+    fx.spent(&job("a", 1), &limits, 30, t(0)).await;
+    fx.spent(&job("b", 1), &limits, 20, t(day)).await;
+    assert_eq!(fx.used(&limits[1], t(day)).await, (1, 0));
+    let fields = async |key: &str| server.command("HLEN", &[key]).await.as_i64().unwrap();
+    assert_eq!(fields("f:meters").await, 5);
+    fx.events.trim(t(day - 1), 100).await.unwrap();
+    fx.check().await;
+    assert_eq!((fields("f:meters").await, fields("f:opening").await), (3, 1));
+    for (limit, used) in limits.iter().zip([20, 1, 50]) {
+        assert_eq!(fx.used(limit, t(day)).await, (used, 0), "{}", limit.key);
+    }
+    fx.events.trim(t(3 * day), 100).await.unwrap();
+    fx.check().await;
+    assert_eq!(server.command("XLEN", &["f:entries"]).await.as_i64(), Some(0));
+    for (limit, used) in limits.iter().zip([0, 0, 50]) {
+        assert_eq!(fx.used(limit, t(3 * day)).await, (used, 0), "{}", limit.key);
+    }
+}
+
+/// A user who may touch nothing but the fleet, and nothing dangerous, is enough.
+#[tokio::test]
+async fn a_narrow_user_is_enough() {
+    let server = Server::start(&["--appendonly", "yes"]);
+    let user = "SETUSER fleet on >secret ~agentic:* &* +@all -@dangerous +info +config|get";
+    server.until("PING", &[], |_| true).await;
+    server.command("ACL", &user.split(' ').collect::<Vec<_>>()).await;
+    let url = format!("redis://fleet:secret@127.0.0.1:{}/1", server.port);
+    let fx = Fixture::new(connect(&url, options().prefix("agentic").safety(Safety::Refuse)).await.ports());
+    let job = fx.running("t", "w").await;
+    fx.ledger.finish(finish(end(&job, "w", done(""), t(2)), None)).await.unwrap();
+    assert!(fx.events.wait(0, PATIENCE).await.unwrap());
+    fx.check().await;
+    let other = connect(&url, options().safety(Safety::Warn)).await.ports();
+    assert_eq!(other.tasks.counts().await.unwrap_err().code(), "backend", "another fleet's keys");
+    let wrong = url.replace("secret", "guess");
+    assert!(RedisStore::connect(&wrong, options()).await.is_err());
 }

@@ -1,0 +1,26 @@
+-- Folds the oldest entries of the ledger from before an instant into the opening balance. What stands in buckets that
+-- stopped counting before it is taken out of the meters instead: nobody reads it any more.
+-- ARGV: now, before, limit. Answers ok with how many.
+local before, limit = tonumber(take()), take()
+local folded = {}
+for _, entry in ipairs(redis.call('XRANGE', P .. 'entries', '-', '+', 'COUNT', limit)) do
+  local cells = entry[2]
+  if tonumber(cells[4]) >= before then break end
+  for _, item in ipairs(cjson.decode(cells[12])) do
+    local field, delta, frees_at = item[1], n(item[2]), item[3]
+    if frees_at ~= 0 and frees_at <= before then
+      local name, bucket = string.match(field, '^(.*) (%-?%d+)$')
+      local scope, meter, window = string.match(name, '^(.*) (%S+) (%S+)$')
+      local back = string.sub(delta, 1, 1) == '-' and string.sub(delta, 2) or '-' .. delta
+      -- The distances are not known here, and only say whether a sum is kept: one may be.
+      if move({ scope, meter, window, 0, 0, 1 }, tonumber(bucket), back) == 0 then
+        redis.call('HDEL', P .. 'meters', field)
+      end
+    else
+      redis.call('HINCRBY', P .. 'opening', field, delta)
+    end
+  end
+  folded[#folded + 1] = entry[1]
+end
+chunked('XDEL', P .. 'entries', folded)
+return { 'ok', n(#folded) }
