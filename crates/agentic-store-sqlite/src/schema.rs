@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use agentic_core::error::{Error, Result};
+use backon::{BlockingRetryable, ConstantBuilder};
 use rusqlite::{Connection, OpenFlags, types::Value};
 use rusqlite_migration::{M, Migrations};
 
@@ -40,14 +41,9 @@ pub(crate) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connec
     }
     let mut conn = connect(path, OpenFlags::default())?;
     // SQLite does not wait by itself for everything that is done here, so that all waiting is done here.
-    let mut tries = options.busy_timeout.as_millis() / PAUSE.as_millis();
-    while let Err(error) = prepare(&mut conn, path, options) {
-        if tries == 0 || !error.is_retryable() {
-            return Err(error);
-        }
-        tries -= 1;
-        std::thread::sleep(PAUSE);
-    }
+    let tries = usize::try_from(options.busy_timeout.as_millis() / PAUSE.as_millis()).unwrap_or(usize::MAX);
+    let pauses = ConstantBuilder::new().with_delay(PAUSE).with_max_times(tries);
+    (|| prepare(&mut conn, path, options)).retry(pauses).when(Error::is_retryable).call()?;
     conn.busy_timeout(options.busy_timeout).map_err(storage)?;
     Ok(conn)
 }
