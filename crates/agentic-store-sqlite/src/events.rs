@@ -24,6 +24,9 @@ const TRIMMED: &str = "UPDATE counters SET value = ?1 WHERE name = 'trimmed'";
 /// How often the one who looks out for the events of other processes looks, while somebody waits.
 const LOOKOUT: Duration = Duration::from_millis(250);
 
+/// The longest wait: an instant must not overflow.
+const LONGEST: Duration = Duration::from_hours(24);
+
 fn trim(rows: &mut SqliteRows<'_>, before: Timestamp, limit: usize) -> Result<usize> {
     rows.flush()?;
     let oldest = rows
@@ -86,7 +89,7 @@ impl EventLog for SqliteStore {
 
     /// Events of this process wake at once, those of other processes on the same file within a quarter of a second.
     async fn wait(&self, cursor: EventId, timeout: Duration) -> Result<bool> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.min(LONGEST);
         let mut newest = self.shared().newest.subscribe();
         if *newest.borrow_and_update() > cursor {
             return Ok(true);

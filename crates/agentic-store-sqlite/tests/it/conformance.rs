@@ -3,7 +3,7 @@
 use agentic_store_sqlite::{SqliteOptions, SqliteStore};
 use agentic_testkit::Fixture;
 
-async fn fixture() -> Fixture {
+pub(crate) async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(dir.path().join("agentic.db"), SqliteOptions::new()).unwrap();
     Fixture::new(store.ports()).holding((store, dir))

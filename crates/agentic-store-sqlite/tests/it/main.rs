@@ -4,6 +4,7 @@
 mod backup;
 mod batches;
 mod conformance;
+mod lockstep;
 mod opening;
 mod sharing;
 mod statements;
