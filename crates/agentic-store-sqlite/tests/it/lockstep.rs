@@ -1,0 +1,13 @@
+//! Random operations on SQLite and memory in lock step.
+
+use agentic_testkit::lockstep::{Plan, agrees_with_memory};
+
+use crate::conformance::fixture;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_agrees_with_memory() {
+    let plan = Plan::read(|name| std::env::var(name).ok()).unwrap();
+    if let Err(divergence) = agrees_with_memory(&plan, fixture).await {
+        panic!("{divergence}");
+    }
+}
