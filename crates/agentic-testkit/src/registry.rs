@@ -31,6 +31,7 @@ macro_rules! registry {
                 a_dependency_that_ended_badly_is_named,
                 a_requeued_dependency_releases_too,
                 a_cancelled_dependent_stays_cancelled,
+                what_is_over_is_not_released,
                 blockers_are_derived,
                 a_released_dependent_keeps_its_time,
                 a_thousand_dependents_are_released_at_once,
@@ -52,6 +53,7 @@ macro_rules! registry {
                 a_blocked_task_is_edited_in_place,
                 only_what_waits_is_edited,
                 an_edit_keeps_the_bounds,
+                a_task_never_grows_younger,
             }
             lanes {
                 a_lane_is_in_order,
@@ -63,6 +65,7 @@ macro_rules! registry {
                 a_time_that_has_come_does_not_wait,
                 the_next_due_instant_is_known,
                 a_retry_waits_for_its_time,
+                a_retry_that_is_due_does_not_wait,
                 the_later_gate_counts,
                 an_edit_moves_between_lanes,
             }
@@ -89,6 +92,7 @@ macro_rules! registry {
                 a_run_out_lease_is_renewed_until_it_is_reaped,
                 expired_names_what_ran_out,
                 assigned_names_what_is_to_start,
+                a_start_needs_a_live_lease,
                 progress_is_noted_by_the_holder,
                 progress_is_of_one_attempt,
             }
@@ -123,6 +127,7 @@ macro_rules! registry {
                 a_release_gives_back_at_once,
                 a_claim_keeps_the_count,
                 a_requeue_starts_the_count_over,
+                a_requeue_forgets_the_wait,
                 only_what_ended_badly_is_requeued,
                 any_open_task_is_called_off,
                 a_task_is_given_up_as_failed,
@@ -213,6 +218,7 @@ macro_rules! registry {
                 a_stop_is_for_all_under_the_cap_and_stays,
                 counts_never_stop_a_job,
                 an_unadmitted_report_is_charged_and_flagged,
+                only_an_unadmitted_job_lives_by_its_reports,
                 an_unadmitted_job_is_stopped,
                 another_models_usage_is_its_own,
                 cost_is_priced_or_reported,
@@ -269,6 +275,7 @@ macro_rules! registry {
                 a_run_out_lease_is_renewed_with_its_places,
                 a_lease_without_its_places_is_lost,
                 a_beat_too_late_to_start_is_stopped,
+                a_lease_alone_begins_nothing,
                 what_was_used_has_started,
                 an_attempt_named_twice_is_one,
             }

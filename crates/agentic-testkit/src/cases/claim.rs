@@ -177,6 +177,28 @@ pub async fn assigned_names_what_is_to_start(fx: &Fixture) {
     assert!(fx.tasks.assigned(&id("x"), 1, 10).await.unwrap().is_empty());
 }
 
+/// The task's half of a start is once, and needs a lease that lives.
+pub async fn a_start_needs_a_live_lease(fx: &Fixture) {
+    for name in ["a", "b"] {
+        fx.create(task(name)).await;
+        let claim = agentic_core::port::Claim { dispatched: true, ..claim(&job(name, 1), "w", t(0)) };
+        fx.tasks.claim(claim).await.unwrap();
+    }
+    let start = |name: &str, secs: i64| {
+        fx.tasks.start(StartAttempt {
+            job: job(name, 1),
+            agent_id: Some(id("w")),
+            incarnation: None,
+            now: t(secs),
+        })
+    };
+    conflict(start("a", 60).await, ConflictCode::LeaseLost);
+    for secs in [59, 60, 61] {
+        start("b", secs).await.unwrap();
+        assert_eq!(fx.tasks.attempt(&job("b", 1)).await.unwrap().unwrap().started_at, Some(t(59)));
+    }
+}
+
 /// A holder notes how far it is; what does not change is not told.
 pub async fn progress_is_noted_by_the_holder(fx: &Fixture) {
     claimed(fx).await;

@@ -116,6 +116,16 @@ pub async fn a_cancelled_dependent_stays_cancelled(fx: &Fixture) {
     assert_eq!(fx.task("c", t(6)).await.status, TaskStatus::Pending);
 }
 
+/// Completing the last dependency of a task that was called off does not bring it back; requeued, it is ready.
+pub async fn what_is_over_is_not_released(fx: &Fixture) {
+    fx.create_all(vec![task("a"), after("b", &["a"])], t(0)).await;
+    fx.tasks.cancel(cancel("b", 1)).await.unwrap();
+    complete(fx, "a", 1, 2).await;
+    assert_eq!(fx.task("b", t(3)).await.status, TaskStatus::Cancelled);
+    assert_eq!(fx.count(EventType::TaskUnblocked).await, 0);
+    assert_eq!(fx.tasks.requeue(&id("b"), t(4)).await.unwrap().status, TaskStatus::Pending);
+}
+
 /// Who waits for a task is derived on read, ascending by id, in lists too.
 pub async fn blockers_are_derived(fx: &Fixture) {
     fx.create_all(vec![task("a"), after("z", &["a"]), after("b", &["a"])], t(0)).await;

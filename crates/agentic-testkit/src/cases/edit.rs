@@ -79,3 +79,10 @@ pub async fn an_edit_keeps_the_bounds(fx: &Fixture) {
     invalid(fx.tasks.edit(edit("a", labels, 1)).await, "labels");
     assert_eq!(fx.kinds("a").await, [EventType::TaskCreated]);
 }
+
+/// Callers' clocks differ a little: a change from the past does not make a task look older.
+pub async fn a_task_never_grows_younger(fx: &Fixture) {
+    fx.create_all(vec![task("a")], t(5)).await;
+    let edited = fx.tasks.edit(edit("a", described("new"), 3)).await.unwrap();
+    assert_eq!((edited.description.as_str(), edited.updated_at), ("new", t(5)));
+}

@@ -130,13 +130,18 @@ pub async fn an_unstarted_release_costs_nothing(fx: &Fixture) {
 /// An ending by its holder proves that the attempt had started.
 pub async fn an_ending_is_a_first_act(fx: &Fixture) {
     fx.agent("w").await;
-    fx.create(task("a")).await;
-    let first = job("a", 1);
-    fx.take(limited(dispatched(assign(&first, "w", t(0)), 1), &limits(), 100)).await.unwrap();
-    accepted(fx.ledger.finish(finish(end(&first, "w", done(""), t(9)), Some(figures(5, 0)))).await);
-    assert_eq!(fx.tasks.attempt(&first).await.unwrap().unwrap().started_at, Some(t(9)));
-    assert_eq!(settled(fx, &first).await, (JobState::Settled, Some(JobOutcome::Completed)));
-    assert_eq!((fx.used(&limits()[0], t(9)).await, fx.used(&limits()[1], t(9)).await), ((5, 0), (1, 0)));
+    for (name, used, jobs) in [("a", Some(figures(5, 0)), 1), ("b", None, 2)] {
+        fx.create(task(name)).await;
+        let first = job(name, 1);
+        fx.take(limited(dispatched(assign(&first, "w", t(0)), 1), &limits(), 100)).await.unwrap();
+        accepted(fx.ledger.finish(finish(end(&first, "w", done(""), t(9)), used)).await);
+        assert_eq!(fx.tasks.attempt(&first).await.unwrap().unwrap().started_at, Some(t(9)));
+        assert_eq!(settled(fx, &first).await, (JobState::Settled, Some(JobOutcome::Completed)));
+        assert_eq!(
+            (fx.used(&limits()[0], t(9)).await, fx.used(&limits()[1], t(9)).await),
+            ((5, 0), (jobs, 0))
+        );
+    }
 }
 
 /// A job that a limit told to stop refunds nothing when its attempt fails, also when its last report passed the cap.

@@ -138,6 +138,14 @@ pub async fn a_retry_waits_for_its_time(fx: &Fixture) {
     assert_eq!(heads(fx, &Lane::default(), 10).await, ["a"]);
 }
 
+/// A retry that is due at once stands in its lane at once.
+pub async fn a_retry_that_is_due_does_not_wait(fx: &Fixture) {
+    let first = fx.running("a", "w").await;
+    accepted(fx.ledger.finish(finish(end(&first, "w", failed_until(t(5)), t(5)), None)).await);
+    assert_eq!(heads(fx, &Lane::default(), 10).await, ["a"]);
+    assert_eq!(fx.tasks.promote_due(t(5), 10).await.unwrap(), 0);
+}
+
 /// The later of `not_before` and `retry_at` counts.
 pub async fn the_later_gate_counts(fx: &Fixture) {
     fx.create(NewTask { not_before: Some(t(1)), ..task("a") }).await;

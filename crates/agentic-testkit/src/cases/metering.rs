@@ -148,6 +148,17 @@ pub async fn an_unadmitted_report_is_charged_and_flagged(fx: &Fixture) {
     assert_eq!(fx.used(&limits[0], t(1)).await, (30, 0), "and stays charged");
 }
 
+/// Every report of an unadmitted job keeps its place; one of an admitted job does not.
+pub async fn only_an_unadmitted_job_lives_by_its_reports(fx: &Fixture) {
+    fx.admit(&nth(1), &[], 0, t(0)).await.unwrap();
+    for secs in [0, 30] {
+        says(fx, &nth(0), figures(1, 0), secs).await;
+        says(fx, &nth(1), figures(1, 0), secs).await;
+    }
+    assert_eq!((fx.job(&nth(0)).await.expires_at, fx.job(&nth(1)).await.expires_at), (t(90), t(60)));
+    assert_eq!(fx.load("w", t(60)).await, 1);
+}
+
 /// An unadmitted job is told to stop at a cap like any other.
 pub async fn an_unadmitted_job_is_stopped(fx: &Fixture) {
     let limits = vec![daily_tokens("w", 10)];

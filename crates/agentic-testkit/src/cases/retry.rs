@@ -169,6 +169,20 @@ pub async fn a_requeue_starts_the_count_over(fx: &Fixture) {
     assert_eq!(attempt(fx, 4, failed_for_good(), 20).await.status, TaskStatus::Failed);
 }
 
+/// Requeueing a task that was called off while it waited out a backoff or a deferral makes it ready at once.
+pub async fn a_requeue_forgets_the_wait(fx: &Fixture) {
+    fx.create(task("a")).await;
+    attempt(fx, 1, failed_until(t(500)), 0).await;
+    fx.tasks.cancel(cancel("a", TaskStatus::Cancelled, 2)).await.unwrap();
+    let back = fx.tasks.requeue(&id("a"), t(3)).await.unwrap();
+    assert_eq!((back.retry_at, back.retry_count), (None, 0));
+    fx.tasks.defer(defer(1, 500, 4)).await.unwrap();
+    fx.tasks.cancel(cancel("a", TaskStatus::Failed, 5)).await.unwrap();
+    fx.tasks.requeue(&id("a"), t(6)).await.unwrap();
+    assert_eq!(fx.tasks.lanes(10).await.unwrap().views.len(), 1);
+    assert_eq!(fx.task("a", t(6)).await.pending_reason.unwrap().code, "queued");
+}
+
 /// Only what failed or was called off is requeued.
 pub async fn only_what_ended_badly_is_requeued(fx: &Fixture) {
     fx.create_all(vec![task("a"), crate::given::after("b", &["a"]), task("c")], t(0)).await;
@@ -196,7 +210,12 @@ pub async fn any_open_task_is_called_off(fx: &Fixture) {
         let again = fx.tasks.cancel(cancel(name, TaskStatus::Cancelled, 3)).await;
         conflict(again, ConflictCode::IllegalTransition);
     }
-    assert_eq!(fx.task("c", t(2)).await.claimed_by, Some(id("w")), "it had it when it ended");
+    let ended = fx.task("c", t(2)).await;
+    assert_eq!(
+        (ended.claimed_by, ended.last_attempt),
+        (Some(id("w")), Some(t(2))),
+        "it had it when it ended"
+    );
     let attempt = fx.tasks.attempt(&job("c", 1)).await.unwrap().unwrap();
     assert_eq!((attempt.outcome, attempt.ended_at), (Some(AttemptOutcome::Cancelled), Some(t(2))));
     assert!(fx.tasks.expired(t(999), 10).await.unwrap().is_empty());
