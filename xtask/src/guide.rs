@@ -11,6 +11,11 @@ const GUIDE: &str = "docs/guide/getting-started.md";
 /// How many seconds they may take.
 const SECONDS: &str = "120";
 
+/// Ends what the page started, the last first: workers before their server.
+const ENDING: &str = r#"set -v
+trap 'for job in $(jobs -p | tac); do kill "$job"; wait "$job" || true; done' EXIT
+"#;
+
 /// Runs every command of the page in an empty home, and fails with the first that does.
 pub(crate) fn run(agentic: &Path) -> Result<()> {
     let home = workspace::target_dir()?.join("guide");
@@ -39,7 +44,7 @@ pub(crate) fn run(agentic: &Path) -> Result<()> {
 
 /// The page's commands, each shown before it runs; a reader waits until the server answers, and so does the script.
 fn script_of(page: &str) -> String {
-    let mut script = String::from("trap 'kill $(jobs -p)' EXIT\nset -v\n");
+    let mut script = String::from(ENDING);
     for line in readme::raw_shell_lines(page) {
         script.push_str(line);
         script.push('\n');
