@@ -204,6 +204,16 @@ impl Inner {
     }
 }
 
+impl Drop for Inner {
+    /// Says goodbye to the server; where no runtime is left, the connections end with their process.
+    fn drop(&mut self) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let pool = self.pool.clone();
+            runtime.spawn(async move { drop(pool.quit().await) });
+        }
+    }
+}
+
 /// What stands in front of every key; on a cluster a hash tag.
 fn root(prefix: &str, clustered: bool) -> Result<String> {
     let inside = prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(prefix);

@@ -84,8 +84,12 @@ end
 -- Below this every sum of two is exact.
 local EXACT = 4503599627370496
 
+-- What this step knows of what scopes hold.
+local held_known = {}
+
 local function book_held(sums)
   local fields = {}
+  held_known = {}
   for field, delta in pairs(sums) do
     if delta ~= 0 then fields[#fields + 1] = field end
   end
@@ -145,12 +149,14 @@ end
 
 -- What live jobs hold under a scope; only after `sweep` has answered false.
 local function held(scope)
+  if held_known[scope] then return held_known[scope] end
   local values = redis.call('HMGET', P .. 'held', scope .. ' active', scope .. ' unstarted', scope .. ' tokens')
   local more = held_behind()
   local sums = {}
   for i, unit in ipairs(UNITS) do
     sums[unit] = math.min((tonumber(values[i]) or 0) + (more[scope .. ' ' .. unit] or 0), MAX)
   end
+  held_known[scope] = sums
   return sums
 end
 
@@ -183,16 +189,6 @@ local function put_job(j, was, keep)
   behind = nil
 end
 
-local decoded = {}
-
--- The limits of a line.
-local function limits_of(j, line)
-  local json = j['limits' .. line]
-  if not json then return {} end
-  decoded[json] = decoded[json] or cjson.decode(json)
-  return decoded[json]
-end
-
 local function cap_of(limit)
   return limit[7] ~= cjson.null and tonumber(limit[7]) or nil
 end
@@ -204,6 +200,42 @@ end
 
 local function field_of(limit, bucket)
   return limit[1] .. ' ' .. limit[2] .. ' ' .. limit[3] .. ' ' .. n(bucket)
+end
+
+-- What this step knows of the buckets of meters: 0 where there is none.
+local known = {}
+
+-- Reads the present buckets of the limits that count one only, all at once.
+local function learn(limits)
+  local fields = {}
+  for _, limit in ipairs(limits) do
+    if limit[5] == limit[6] then
+      local field = field_of(limit, bucket_of(limit, now))
+      if not known[field] then fields[#fields + 1] = field end
+    end
+  end
+  for from = 1, #fields, 50 do
+    local to = math.min(from + 49, #fields)
+    local values = redis.call('HMGET', P .. 'meters', unpack(fields, from, to))
+    for i = from, to do known[fields[i]] = tonumber(values[i - from + 1]) or 0 end
+  end
+end
+
+local decoded = {}
+
+-- Limits from their JSON.
+local function limits_in(json)
+  if not json then return {} end
+  if not decoded[json] then
+    decoded[json] = cjson.decode(json)
+    learn(decoded[json])
+  end
+  return decoded[json]
+end
+
+-- The limits of a line.
+local function limits_of(j, line)
+  return limits_in(j['limits' .. line])
 end
 
 -- The filled buckets of a meter that count now, as a list of bucket and value.
@@ -227,6 +259,7 @@ end
 -- The sum of the buckets from first to last; never more than a window has.
 local function sum_of(limit, first, last)
   local fields, sum = {}, 0
+  if first == last and known[field_of(limit, first)] then return known[field_of(limit, first)] end
   for bucket = first, last do fields[#fields + 1] = field_of(limit, bucket) end
   if #fields == 0 then return 0 end
   for _, value in ipairs(redis.call('HMGET', P .. 'meters', unpack(fields))) do
@@ -286,6 +319,9 @@ local function move(limit, bucket, delta)
     -- Past the largest number; nobody can have used that much.
     local edge = string.sub(delta, 1, 1) == '-' and '-9223372036854775808' or '9223372036854775807'
     redis.call('HSET', P .. 'meters', field, edge)
+    known[field] = tonumber(edge)
+  else
+    known[field] = moved
   end
   if limit[5] ~= limit[6] then
     local first, last, sum = kept_sum(limit)
@@ -556,7 +592,7 @@ local function prepare_admission(a, fresh)
     local over = was.state == 'started' or was.state == 'settled'
     if lives or (over and not fresh) then return nil, no(nil, nil, was) end
   end
-  local full = find_room(cjson.decode(a.limits), tonumber(a.ask))
+  local full = find_room(limits_in(a.limits), tonumber(a.ask))
   if full then return nil, full end
   return new_job(a), was, false
 end

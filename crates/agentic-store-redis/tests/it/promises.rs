@@ -219,3 +219,15 @@ async fn a_narrow_user_is_enough() {
     let wrong = url.replace("secret", "guess");
     assert!(RedisStore::connect(&wrong, options()).await.is_err());
 }
+
+/// A store that nobody holds any more leaves no connection behind, not even the one that waited on the log.
+#[tokio::test]
+async fn a_dropped_store_closes_its_connections() {
+    let server = Server::start(&[]);
+    let store = connect(&server.url, options()).await;
+    let ports = store.ports();
+    ports.events.wait(0, Duration::from_millis(20)).await.unwrap();
+    drop((store, ports));
+    // The one that asks is the only one.
+    server.until("CLIENT", &["LIST"], |list| list.lines().count() == 1).await;
+}
