@@ -275,7 +275,7 @@ macro_rules! registry {
                 a_run_out_lease_is_renewed_with_its_places,
                 a_lease_without_its_places_is_lost,
                 a_beat_too_late_to_start_is_stopped,
-                a_lease_alone_begins_nothing,
+                a_lease_alone_is_not_enough,
                 what_was_used_has_started,
                 an_attempt_named_twice_is_one,
             }

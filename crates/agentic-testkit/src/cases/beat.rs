@@ -220,16 +220,15 @@ pub async fn a_beat_too_late_to_start_is_stopped(fx: &Fixture) {
     conflict(fx.start(&first, "w", t(60)).await, ConflictCode::LeaseLost);
 }
 
-/// An attempt whose lease was renewed without its reservation is not begun by a beat.
-pub async fn a_lease_alone_begins_nothing(fx: &Fixture) {
+/// A beat does not bring back the job of an attempt whose lease was renewed without its reservation.
+pub async fn a_lease_alone_is_not_enough(fx: &Fixture) {
     fx.agent("w").await;
     let first = fx.assigned("a", "w").await;
     let (job, agent_id) = (first.clone(), id("w"));
     let renew = agentic_core::port::Renew { job, agent_id, expires_at: t(200), now: t(50) };
     fx.tasks.renew(renew).await.unwrap();
     assert_eq!(told(&beats(fx, "w", &first, None, 100).await), (Directive::Stop, Some("lease_lost")));
-    assert_eq!(fx.tasks.attempt(&first).await.unwrap().unwrap().started_at, None);
-    assert_eq!(fx.job(&first).await.state, JobState::Reserved);
+    assert_eq!((fx.job(&first).await.state, fx.load("w", t(100)).await), (JobState::Reserved, 0));
 }
 
 /// Who reports usage has started, even where the lease ran out before: the job counts, and is charged.
