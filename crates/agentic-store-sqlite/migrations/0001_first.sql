@@ -170,9 +170,9 @@ CREATE TABLE meters (
     PRIMARY KEY (scope, meter, period, bucket)
 ) STRICT, WITHOUT ROWID;
 
--- Append-only; the meters are the sum of the moves.
+-- Append-only, but for the oldest, which are folded into the opening balance: the meters are the sum of both.
 CREATE TABLE entries (
-    id       INTEGER PRIMARY KEY,
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
     kind     TEXT NOT NULL,
     at       INTEGER NOT NULL,
     job      TEXT,
@@ -180,6 +180,15 @@ CREATE TABLE entries (
     model    TEXT,
     moves    TEXT NOT NULL -- JSON: [scope, meter, period, bucket, delta]
 ) STRICT;
+
+CREATE TABLE opening (
+    scope  TEXT NOT NULL,
+    meter  TEXT NOT NULL,
+    period TEXT NOT NULL,
+    bucket INTEGER NOT NULL,
+    value  INTEGER NOT NULL,
+    PRIMARY KEY (scope, meter, period, bucket)
+) STRICT, WITHOUT ROWID;
 
 -- AUTOINCREMENT: a number is never given twice, not even after the newest events were trimmed.
 CREATE TABLE events (

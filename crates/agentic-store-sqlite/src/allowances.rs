@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use crate::{
     error::unreadable,
     rows::{SqliteRows, job, limits, log, meter},
-    sql::{Columns, column, count},
+    sql::{column, count},
     store::SqliteStore,
 };
 
@@ -30,22 +30,23 @@ pub(crate) const ACTIVE: &str = "SELECT (
         WHERE state IN ('reserved', 'started') AND agent_id = a.value AND expires_at > ?2)
     FROM json_each(?1) a ORDER BY a.key";
 
-/// Recomputes every meter from the entries, on one snapshot: as `ledger::differences` does, without holding them all.
+/// Recomputes every meter from the opening balance and the entries, on one snapshot: as `ledger::differences` does,
+/// without holding them all.
 fn verify(rows: &SqliteRows<'_>) -> Result<Vec<Difference>> {
-    let read = |columns: &mut Columns<'_>| {
-        let key = MeterKey { scope: columns.parse()?, meter: columns.named()?, window: columns.parse()? };
-        Ok(((key, columns.get()?), (columns.get()?, 0)))
-    };
-    let meters = rows.sql.all(meter::ALL_METERS, [], read)?;
-    let mut sums: BTreeMap<(MeterKey, i64), (i64, i64)> = meters.into_iter().collect();
+    let mut sums = meter::read_sums(rows.sql, meter::OPENING_BALANCE)?;
     log::each_move(rows.sql, |Move { key, bucket, delta }| {
-        let (_, sum) = sums.entry((key, bucket)).or_default();
+        let sum = sums.entry((key, bucket)).or_default();
         *sum = sum.saturating_add(delta);
     })?;
+    let mut both: BTreeMap<(MeterKey, i64), (i64, i64)> =
+        sums.into_iter().map(|(at, entries)| (at, (0, entries))).collect();
+    for (at, meter) in meter::read_sums(rows.sql, meter::ALL_METERS)? {
+        both.entry(at).or_default().0 = meter;
+    }
     let differs = |((key, bucket), (meter, entries))| {
         (meter != entries).then_some(Difference { key, bucket, meter, entries })
     };
-    Ok(sums.into_iter().filter_map(differs).collect())
+    Ok(both.into_iter().filter_map(differs).collect())
 }
 
 #[async_trait]

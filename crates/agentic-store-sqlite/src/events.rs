@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
-    rows::{SqliteRows, log},
+    rows::{SqliteRows, fold, log},
     sql::{Cells, column, count},
     store::SqliteStore,
 };
@@ -28,7 +28,7 @@ const LOOKOUT: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_hours(24);
 
 fn trim(rows: &mut SqliteRows<'_>, before: Timestamp, limit: usize) -> Result<usize> {
-    rows.flush()?;
+    rows.forget()?;
     let oldest = rows
         .sql
         .all(log::OLDEST_EVENTS, [count(limit)], |columns| Ok((columns.get::<i64>()?, columns.at()?)))?;
@@ -38,6 +38,7 @@ fn trim(rows: &mut SqliteRows<'_>, before: Timestamp, limit: usize) -> Result<us
         rows.sql.execute(TRIM, [last])?;
         rows.sql.execute(TRIMMED, [last])?;
     }
+    fold::fold(rows.sql, before, limit)?;
     Ok(old.len())
 }
 
@@ -106,6 +107,7 @@ impl EventLog for SqliteStore {
         }
     }
 
+    /// Folds as much of the ledger, so that it grows no more than the log does.
     async fn trim(&self, before: Timestamp, limit: usize) -> Result<usize> {
         self.write(move |rows| trim(rows, before, limit)).await
     }

@@ -31,7 +31,7 @@ static EVENTS: Table = Table::new("events (type, task_id, agent_id, at, payload)
 static ENTRIES: Table = Table::new("entries (kind, at, job, agent_id, model, moves)", 6, "");
 
 /// A movement as it is stored.
-type MoveRecord = (Scope, Meter, Window, i64, i64);
+pub(crate) type MoveRecord = (Scope, Meter, Window, i64, i64);
 
 /// Reads the columns of `select_event`.
 pub(crate) fn read_event(columns: &mut Columns<'_>) -> Result<Event> {
@@ -79,15 +79,18 @@ pub(crate) fn write_entries(sql: Sql<'_>, entries: &[Entry]) -> Result<()> {
     sql.insert(&ENTRIES, &cells)
 }
 
-/// Visits every movement that was ever booked.
+/// Visits every movement that was ever booked and not folded.
 pub(crate) fn each_move(sql: Sql<'_>, mut visit: impl FnMut(Move)) -> Result<()> {
     sql.all(ALL_MOVES, [], |columns| {
-        for (scope, meter, window, bucket, delta) in columns.json::<Vec<MoveRecord>>()? {
-            visit(Move { key: MeterKey { scope, meter, window }, bucket, delta });
-        }
+        columns.json::<Vec<MoveRecord>>()?.into_iter().map(read_move).for_each(&mut visit);
         Ok(())
     })?;
     Ok(())
+}
+
+/// A movement as it was booked.
+pub(crate) fn read_move((scope, meter, window, bucket, delta): MoveRecord) -> Move {
+    Move { key: MeterKey { scope, meter, window }, bucket, delta }
 }
 
 const fn kind_name(kind: EntryKind) -> &'static str {

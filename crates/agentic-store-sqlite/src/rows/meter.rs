@@ -9,22 +9,51 @@ use crate::sql::{Cells, Sql, Table};
 pub(crate) const BUCKETS: &str = "SELECT bucket, value FROM meters
     WHERE scope = ?1 AND meter = ?2 AND period = ?3 AND bucket BETWEEN ?4 AND ?5 ORDER BY bucket";
 pub(crate) const ALL_METERS: &str = "SELECT scope, meter, period, bucket, value FROM meters";
+pub(crate) const OPENING_BALANCE: &str = "SELECT scope, meter, period, bucket, value FROM opening";
 
 /// Sums saturate, as in the memory back end: where an integer would overflow, SQLite goes on with a real.
-static METERS: Table = Table::new(
-    "meters (scope, meter, period, bucket, value)",
-    5,
-    "ON CONFLICT (scope, meter, period, bucket) DO UPDATE SET value = CASE
-        WHEN typeof(value + excluded.value) = 'integer' THEN value + excluded.value
-        WHEN excluded.value > 0 THEN 9223372036854775807
-        ELSE -9223372036854775808 END",
-);
+const ADD: &str = "ON CONFLICT (scope, meter, period, bucket) DO UPDATE SET value = CASE
+    WHEN typeof(value + excluded.value) = 'integer' THEN value + excluded.value
+    WHEN excluded.value > 0 THEN 9223372036854775807
+    ELSE -9223372036854775808 END";
+static METERS: Table = Table::new("meters (scope, meter, period, bucket, value)", 5, ADD);
+static OPENING: Table = Table::new("opening (scope, meter, period, bucket, value)", 5, ADD);
+
+/// What meters stand at, or are moved by.
+pub(crate) type Sums = BTreeMap<(MeterKey, i64), i64>;
+
+/// Reads all of a table of sums.
+pub(crate) fn read_sums(sql: Sql<'_>, query: &str) -> Result<Sums> {
+    let sums = sql.all(query, [], |columns| {
+        let key = MeterKey { scope: columns.parse()?, meter: columns.named()?, window: columns.parse()? };
+        Ok(((key, columns.get()?), columns.get()?))
+    })?;
+    Ok(sums.into_iter().collect())
+}
+
+/// Adds to the opening balance.
+pub(crate) fn write_opening(sql: Sql<'_>, sums: &Sums) -> Result<()> {
+    add(sql, &OPENING, sums)
+}
+
+fn add(sql: Sql<'_>, table: &Table, sums: &Sums) -> Result<()> {
+    let mut cells = Cells::with_room(sums.len() * table.columns());
+    for ((key, bucket), delta) in sums {
+        cells
+            .owned(key.scope.to_string())
+            .text(key.meter.as_str())
+            .owned(key.window.to_string())
+            .int(*bucket)
+            .int(*delta);
+    }
+    sql.insert(table, &cells)
+}
 
 /// The buckets that a transaction read, and the movements that it has not written yet.
 #[derive(Debug, Default)]
 pub(crate) struct Meters {
     read: BTreeMap<MeterKey, Span>,
-    moved: BTreeMap<(MeterKey, i64), i64>,
+    moved: Sums,
 }
 
 /// The filled buckets from one to another, movements included.
@@ -70,16 +99,7 @@ impl Meters {
 
     /// Writes the movements.
     pub(crate) fn write(&mut self, sql: Sql<'_>) -> Result<()> {
-        let mut cells = Cells::with_room(self.moved.len() * METERS.columns());
-        for ((key, bucket), delta) in &self.moved {
-            cells
-                .owned(key.scope.to_string())
-                .text(key.meter.as_str())
-                .owned(key.window.to_string())
-                .int(*bucket)
-                .int(*delta);
-        }
-        sql.insert(&METERS, &cells)?;
+        add(sql, &METERS, &self.moved)?;
         self.moved.clear();
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod attempt;
+pub(crate) mod fold;
 pub(crate) mod held;
 pub(crate) mod job;
 pub(crate) mod limits;

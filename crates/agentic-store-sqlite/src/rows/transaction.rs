@@ -147,11 +147,12 @@ impl<'c> SqliteRows<'c> {
         Ok(())
     }
 
-    /// Forgets the rows that were read, after a statement that changed them underneath.
+    /// Writes everything that was put and forgets what was read, before statements that change rows underneath.
     pub(crate) fn forget(&mut self) -> Result<()> {
         self.flush()?;
         self.tasks.clear();
         self.attempts.clear();
+        self.meters = Meters::default();
         Ok(())
     }
 

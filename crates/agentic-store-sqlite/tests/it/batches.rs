@@ -10,7 +10,10 @@ use agentic_core::{
     port::Report,
 };
 use agentic_store_sqlite::SqliteOptions;
-use agentic_testkit::given::{assign, figures, id, job, report, t};
+use agentic_testkit::{
+    Fixture,
+    given::{assign, figures, id, job, n, report, t},
+};
 use tokio::task::yield_now;
 
 use crate::world::{World, release, submit};
@@ -170,4 +173,34 @@ async fn a_pruned_task_leaves_nothing_behind() {
     submit(&ports, "a").await.unwrap();
     let history = ports.tasks.history(&id("a"), 0, 10).await.unwrap();
     assert_eq!(history.len(), 1, "the log keeps them, but they are not of this task");
+}
+
+#[tokio::test]
+async fn a_folded_ledger_still_adds_up() {
+    let world = World::new();
+    let store = world.open();
+    let fx = Fixture::new(store.ports());
+    let day = 86_400;
+    let limits = [
+        Limit::new(Scope::Agent(id("w")), Meter::Tokens, Window::Day, Some(n(100))),
+        Limit::new(Scope::Model(id("m")), Meter::Requests, Window::HOUR, Some(n(100))),
+        Limit::new(Scope::Model(id("m")), Meter::Tokens, Window::Lifetime, Some(n(100))),
+    ];
+    fx.spent(&job("a", 1), &limits, 30, t(0)).await;
+    fx.spent(&job("b", 1), &limits, 20, t(day)).await;
+    assert_eq!((world.count("meters"), world.count("opening"), world.count("entries")), (5, 0, 4));
+    fx.events.trim(t(day - 1), 100).await.unwrap();
+    fx.check().await;
+    assert_eq!((world.count("meters"), world.count("opening"), world.count("entries")), (3, 1, 2));
+    for (limit, used) in limits.iter().zip([20, 1, 50]) {
+        assert_eq!(fx.used(limit, t(day)).await, (used, 0), "{}", limit.key);
+    }
+    fx.events.trim(t(3 * day), 100).await.unwrap();
+    fx.check().await;
+    assert_eq!((world.count("meters"), world.count("opening"), world.count("entries")), (1, 1, 0));
+    for (limit, used) in limits.iter().zip([0, 0, 50]) {
+        assert_eq!(fx.used(limit, t(3 * day)).await, (used, 0), "{}", limit.key);
+    }
+    fx.spent(&job("c", 1), &limits, 10, t(4 * day)).await;
+    fx.check().await;
 }
