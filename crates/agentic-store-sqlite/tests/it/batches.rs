@@ -6,13 +6,14 @@ use agentic_core::{
     amount::Amount,
     error::ConflictCode,
     event::EventType,
+    job::JobOutcome,
     limit::{Limit, Meter, Scope, Window},
-    port::Report,
+    port::{Admission, Report},
 };
 use agentic_store_sqlite::SqliteOptions;
 use agentic_testkit::{
     Fixture,
-    given::{assign, figures, id, job, n, report, t},
+    given::{admission, assign, concurrent, figures, id, job, n, report, settle, t},
 };
 use tokio::task::yield_now;
 
@@ -203,4 +204,33 @@ async fn a_folded_ledger_still_adds_up() {
     }
     fx.spent(&job("c", 1), &limits, 10, t(4 * day)).await;
     fx.check().await;
+}
+
+#[tokio::test]
+async fn a_batch_sees_what_it_put() {
+    let world = World::new();
+    let store = world.open();
+    let ports = store.ports();
+    let one = [concurrent("w", 1)];
+    let admit = |name: &str, limits: &[Limit]| {
+        let admission = admission(&job(name, 1), "w", t(0));
+        ports.allowances.admit(Admission { limits: limits.to_vec(), ..admission })
+    };
+    admit("a", &one).await.unwrap();
+    let before = store.batches();
+    let held = world.hold();
+    let over = ports.allowances.settle(settle(&job("a", 1), JobOutcome::Released, t(1)));
+    let lets_in = async { release(&held) };
+    let (over, b, c, ()) = tokio::join!(over, admit("b", &one), admit("c", &one), lets_in);
+    over.unwrap();
+    b.unwrap();
+    assert_eq!(c.unwrap_err().code(), "refused_by_limit", "b has the one place");
+    let held = world.hold();
+    let void = ports.allowances.settle(settle(&job("b", 1), JobOutcome::Released, t(1)));
+    let lets_in = async { release(&held) };
+    let (void, d, e, ()) = tokio::join!(void, admit("d", &[]), admit("e", &one), lets_in);
+    void.unwrap();
+    d.unwrap();
+    assert_eq!(e.unwrap_err().code(), "refused_by_limit", "d has the one place");
+    assert_eq!(store.batches() - before, 2);
 }
