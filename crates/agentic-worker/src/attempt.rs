@@ -30,6 +30,8 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a killed command may take to be gone.
 const UNKILLABLE: Duration = Duration::from_secs(10);
+/// A silence shorter than this is no silence of the server.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How long a worker that leaves goes on offering results to a server that is away.
 pub(crate) const PARTING: Duration = Duration::from_secs(5);
 
@@ -263,7 +265,10 @@ impl Attempt {
 
     /// Why a tree is to be ended now, unless it was ordered.
     fn cause(&self, orders: &Orders, now: Instant) -> Cause {
-        let silent = |lease: Lease| now > after(lease.heard, 2 * self.config.heartbeat);
+        let silent = |lease: Lease| {
+            let half = ((lease.until - lease.heard) / 2).max(SILENCE);
+            now > after(lease.heard, half.min(2 * self.config.heartbeat))
+        };
         if orders.leave_by.is_some_and(|at| at <= now) {
             Cause::Leaving
         } else if orders.lease.is_some_and(silent) {

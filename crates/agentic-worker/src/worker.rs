@@ -32,6 +32,8 @@ use crate::{
 
 /// A request for assignments that brings nothing new sooner than this is not repeated at once.
 const SOON: Duration = Duration::from_secs(1);
+/// Heartbeats are never closer than this, however short a lease is.
+const SHORTEST_BEAT: Duration = Duration::from_millis(250);
 
 /// Why a worker ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -354,7 +356,10 @@ impl Floor {
                 return Ok(());
             }
         };
-        let next = self.beat.at;
+        // Three heartbeats a lease, also where the server's leases are shorter than this worker was told.
+        let shortest = answer.directives.iter().filter_map(|told| told.lease_secs).min();
+        let third = shortest.map(|secs| after(sent, (Duration::from_secs(secs) / 3).max(SHORTEST_BEAT)));
+        let next = third.map_or(self.beat.at, |third| self.beat.at.min(third));
         self.beat.succeeded(next);
         for told in answer.directives {
             let Some(running) = self.running.get(&JobId::new(told.task_id, told.attempt)) else { continue };

@@ -335,6 +335,20 @@ async fn nothing_runs_without_a_lease() {
 }
 
 #[tokio::test]
+async fn leases_shorter_than_the_workers_heartbeat_are_renewed_in_time() {
+    let fake = Fake::new();
+    fake.assign("t-1");
+    fake.set(|state| state.lease_secs = Some(2));
+    let bench =
+        Bench::start(&fake, "echo $$ > pid; exec sleep 1000", |config| config.heartbeat = 600 * SECOND);
+    let pid = bench.file("pid").await;
+    fake.until("two leases later", |state| state.beats.len() > 7).await;
+    assert!(is_alive(&pid));
+    bench.now.cancel();
+    assert_eq!(bench.end().await.unwrap().released, 1);
+}
+
+#[tokio::test]
 async fn a_lease_that_heartbeats_do_not_prolong_is_the_time_bound() {
     let fake = Fake::new();
     fake.assign("t-1");
