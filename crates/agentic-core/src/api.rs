@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     agent::{AgentInfo, AgentSpec, AgentStatus},
@@ -14,6 +14,15 @@ use crate::{
     task::{DEFAULT_MAX_RETRIES, NewTask, Priority, Task, TaskEdit, TaskStatus, TaskUpdate},
     usage::{Directive, Figures},
 };
+
+/// Reads `null` as the default: Go writes an empty list so.
+fn null_is_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
 
 /// `POST /api/tasks`: one task; the body may also be an array of them.
 ///
@@ -27,12 +36,15 @@ pub struct CreateTask {
     /// 1–500 characters.
     pub title: String,
     /// What is to be done.
+    #[serde(deserialize_with = "null_is_default")]
     pub description: String,
     /// How urgent.
     pub priority: Priority,
     /// What an agent must be capable of.
+    #[serde(deserialize_with = "null_is_default")]
     pub labels: BTreeSet<Label>,
     /// Files that it concerns.
+    #[serde(deserialize_with = "null_is_default")]
     pub files: Vec<String>,
     /// Whose budget it is held against.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +53,7 @@ pub struct CreateTask {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelName>,
     /// Tasks that must be completed first.
+    #[serde(deserialize_with = "null_is_default")]
     pub dependencies: Vec<TaskId>,
     /// Not claimable before.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,8 +177,10 @@ pub struct CompleteTask {
     /// Whether the work was done; `false` fails the attempt under the retry policy.
     pub success: bool,
     /// What the agent says.
+    #[serde(deserialize_with = "null_is_default")]
     pub output: String,
     /// Names of what it left.
+    #[serde(deserialize_with = "null_is_default")]
     pub artifacts: Vec<String>,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -216,13 +231,13 @@ pub struct RegisterAgent {
     /// Its id.
     pub id: AgentId,
     /// For people.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub name: String,
     /// The labels that it can serve.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub capabilities: BTreeSet<Label>,
     /// The models that it can use, the default first; empty = any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub models: Vec<ModelName>,
     /// How many attempts at once; 0 = unlimited.
     #[serde(default)]
@@ -479,6 +494,12 @@ mod tests {
         let new = new.into_new(|| "fresh".parse().unwrap()).unwrap();
         assert_eq!((new.id.as_str(), new.priority, new.max_retries), ("fresh", Priority::Normal, 3));
         assert!(serde_json::from_str::<CreateTask>(r#"{"title":"x","nope":1}"#).is_err());
+        let nulls = r#"{"title":"x","labels":null,"files":null,"dependencies":null}"#;
+        assert_eq!(serde_json::from_str::<CreateTask>(nulls).unwrap(), CreateTask::new("x"));
+        let done = r#"{"success":true,"output":"","artifacts":null,"error_message":""}"#;
+        assert!(serde_json::from_str::<CompleteTask>(done).unwrap().artifacts.is_empty());
+        let agent = r#"{"id":"a","capabilities":null}"#;
+        assert!(serde_json::from_str::<RegisterAgent>(agent).unwrap().capabilities.is_empty());
     }
 
     #[test]
