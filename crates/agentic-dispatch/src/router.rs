@@ -137,8 +137,8 @@ mod tests {
 
     #[test]
     fn the_relatively_least_loaded_wins() {
-        let agents = [agent("small", 1, 2), agent("big", 4, 10)];
-        assert_eq!(routed(&task(Priority::Normal, &[]), &agents).as_deref(), Some("big"));
+        let agents = [agent("a-small", 1, 2), agent("b-big", 4, 10)];
+        assert_eq!(routed(&task(Priority::Normal, &[]), &agents).as_deref(), Some("b-big"));
     }
 
     #[test]

@@ -20,12 +20,14 @@ async fn five_tasks_of_mixed_priority_go_in_order() {
         ("normal-new", Priority::Normal),
         ("high", Priority::High),
     ] {
-        let task = world.submit(urgent(title, priority)).await;
+        // Each in a lane of its own: the order holds over all lanes.
+        let task = CreateTask { labels: [title.parse().unwrap()].into(), ..urgent(title, priority) };
+        let task = world.submit(task).await;
         expected.push((task.priority, task.created_at, task.id));
         world.pass(1);
     }
     expected.sort();
-    world.agent("a", &[], 0).await;
+    world.agent("a", &["low", "normal-old", "critical", "normal-new", "high"], 0).await;
     assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 5);
     let dispatched: Vec<_> = world
         .events()

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use agentic_core::event::EventType;
+use agentic_dispatch::Policy;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{World, titled};
+use crate::world::{World, policy, titled};
 
 /// Long enough for a loaded machine; nothing waits this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,7 +25,8 @@ async fn until_dispatched(world: &World, wanted: usize) {
 
 #[tokio::test]
 async fn the_loop_wakes_on_a_submission_and_ends_when_cancelled() {
-    let world = World::new();
+    // Too long to be what wakes or ends it.
+    let world = World::with(Policy { tick: Duration::from_hours(1), ..policy() });
     world.agent("a", &[], 0).await;
     let stop = CancellationToken::new();
     let dispatcher = world.fleet.dispatcher(Arc::new(agentic_dispatch::LeastLoaded));
