@@ -3,9 +3,10 @@
 use std::{
     fs,
     io::{Write, stdout},
+    process,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::{command, redis, tool, workspace};
 
@@ -33,7 +34,10 @@ pub(crate) fn run() -> Result<()> {
     let failed = tests.failed + doctests.failed;
     let failed = if green && doc_green { failed } else { failed.max(1) };
     writeln!(stdout(), "{passed} passed, {failed} failed")?;
-    ensure!(failed == 0, "not every test passed");
+    if failed > 0 {
+        // Nothing may follow the closing line.
+        process::exit(1);
+    }
     Ok(())
 }
 
