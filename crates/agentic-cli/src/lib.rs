@@ -5,9 +5,10 @@
 //!
 //! ```
 //! use agentic_cli::store::StoreUrl;
+//! use agentic_store_redis::RedisOptions;
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-//! let ports = "memory:".parse::<StoreUrl>()?.open()?;
+//! let ports = "memory:".parse::<StoreUrl>()?.open(&RedisOptions::new()).await?;
 //! assert!(ports.agents.list().await?.is_empty());
 //!
 //! let unknown = "postgres://h/db".parse::<StoreUrl>().unwrap_err();

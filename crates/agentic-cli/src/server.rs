@@ -51,11 +51,8 @@ impl Listening {
         let policy = settings.policy()?;
         let store: StoreUrl = settings.store_url().parse()?;
         let token = admin_token(&settings.data_dir).map_err(Failure::local)?;
-        let (lock, ports) = tokio::task::block_in_place(|| {
-            let lock = store.lock()?;
-            store.open().map(|ports| (lock, ports))
-        })
-        .map_err(Failure::local)?;
+        let lock = tokio::task::block_in_place(|| store.lock()).map_err(Failure::local)?;
+        let ports = store.open(&settings.redis_options()).await.map_err(Failure::local)?;
         let fleet = Fleet::new(ports, Arc::new(SystemClock), policy)?;
         let server = Server::builder(fleet.clone()).admin_token(&token).build().map_err(Failure::local)?;
         let cannot = |error: std::io::Error| {

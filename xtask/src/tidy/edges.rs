@@ -10,6 +10,7 @@ type Edges = (&'static str, &'static [&'static str], &'static [&'static str]);
 const CORE: &str = "agentic-core";
 const TESTKIT: &str = "agentic-testkit";
 const SQLITE: &str = "agentic-store-sqlite";
+const REDIS: &str = "agentic-store-redis";
 const DISPATCH: &str = "agentic-dispatch";
 const CLIENT: &str = "agentic-client";
 const SERVER: &str = "agentic-server";
@@ -20,12 +21,12 @@ const ALLOWED: [Edges; 11] = [
     (CORE, &[], &[]),
     (TESTKIT, &[CORE], &[]),
     (SQLITE, &[CORE], &[TESTKIT]),
-    ("agentic-store-redis", &[CORE], &[TESTKIT]),
+    (REDIS, &[CORE], &[TESTKIT]),
     (DISPATCH, &[CORE], &[TESTKIT, SQLITE]),
     (CLIENT, &[CORE], &[TESTKIT, SERVER]),
     (SERVER, &[CORE, DISPATCH], &[TESTKIT, SQLITE, CLIENT]),
     (WORKER, &[CORE, CLIENT], &[TESTKIT, DISPATCH, SERVER]),
-    ("agentic-cli", &[CORE, SQLITE, DISPATCH, CLIENT, SERVER, WORKER], &[TESTKIT]),
+    ("agentic-cli", &[CORE, SQLITE, REDIS, DISPATCH, CLIENT, SERVER, WORKER], &[TESTKIT]),
     // Leaves that nothing depends on and nobody ships.
     ("agentic-bench", &[CORE, SQLITE, DISPATCH], &[]),
     ("xtask", &[], &[]),

@@ -13,8 +13,15 @@ use crate::{
 
 /// Copies the database while it is in use.
 pub(crate) async fn backup(session: &Session, to: &Path) -> Result<(), Failure> {
-    let StoreUrl::Sqlite(from) = session.loaded.settings.store_url().parse()? else {
-        return Err(Failure::usage("memory: is gone when its server ends; there is nothing to copy"));
+    let from = match session.loaded.settings.store_url().parse()? {
+        StoreUrl::Sqlite(from) => from,
+        StoreUrl::Memory => {
+            return Err(Failure::usage("memory: is gone when its server ends; there is nothing to copy"));
+        }
+        StoreUrl::Redis(_) => {
+            return Err(Failure::usage("redis is copied by its own means")
+                .hint("redis-cli --rdb FILE copies it while it is in use"));
+        }
     };
     if !from.exists() {
         return Err(Failure::new(Kind::NotFound, format!("{} does not exist", from.display()))

@@ -7,6 +7,7 @@ use crate::{
     failure::Failure,
     output::Table,
     session::Session,
+    store::without_password,
 };
 
 /// Prints every value and where it comes from; secrets are masked.
@@ -45,29 +46,4 @@ fn values(loaded: &Loaded) -> Result<Vec<(String, Value, String)>, Failure> {
         (key, value, from)
     });
     Ok(shown.collect())
-}
-
-/// A URL whose password, if it has one, is masked.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find('/').unwrap_or(rest.len());
-    match rest[..end].rsplit_once('@') {
-        Some((user, host)) => {
-            let name = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{name}:{MASK}@{host}{}", &rest[end..])
-        }
-        None => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_in_urls_are_masked() {
-        assert_eq!(without_password("redis://u:p@h:1/0"), format!("redis://u:{MASK}@h:1/0"));
-        assert_eq!(without_password("redis://:p@h"), format!("redis://:{MASK}@h"));
-        assert_eq!(without_password("sqlite:/a@b"), "sqlite:/a@b");
-    }
 }

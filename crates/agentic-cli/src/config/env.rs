@@ -14,6 +14,8 @@ pub(crate) const LISTEN: &str = "AGENTIC_LISTEN";
 pub(crate) const ALLOW_PLAINTEXT: &str = "AGENTIC_ALLOW_PLAINTEXT";
 /// Where everything is kept: `store`.
 pub(crate) const STORE: &str = "AGENTIC_STORE";
+/// How a Redis is used: `redis`, as JSON.
+pub(crate) const REDIS: &str = "AGENTIC_REDIS";
 /// The server's own directory: `data_dir`.
 pub(crate) const DATA_DIR: &str = "AGENTIC_DATA_DIR";
 /// `heartbeat`.
@@ -46,7 +48,7 @@ pub(crate) const AGENTS: &str = "AGENTIC_AGENTS";
 pub(crate) const LOG: &str = "AGENTIC_LOG";
 
 /// The variables that set a key, with the key.
-pub(crate) const KEYS: [(&str, &str); 22] = [
+pub(crate) const KEYS: [(&str, &str); 23] = [
     (BASE_URL, "base_url"),
     (TOKEN, "token"),
     (PROJECT, "default_project"),
@@ -54,6 +56,7 @@ pub(crate) const KEYS: [(&str, &str); 22] = [
     (LISTEN, "listen"),
     (ALLOW_PLAINTEXT, "allow_plaintext"),
     (STORE, "store"),
+    (REDIS, "redis"),
     (DATA_DIR, "data_dir"),
     (HEARTBEAT, "heartbeat"),
     (LEASE, "lease"),

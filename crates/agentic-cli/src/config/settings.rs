@@ -9,6 +9,7 @@ use agentic_core::{
     id::{AgentId, Label, ModelName, ProjectName},
 };
 use agentic_dispatch::{DefaultAllowance, Policy, Undispatchable};
+use agentic_store_redis::{RedisOptions, Safety};
 use serde::{Deserialize, Serialize};
 
 use super::{Secret, duration};
@@ -29,8 +30,10 @@ pub(crate) struct Settings {
     pub listen: SocketAddr,
     /// Whether an address that is not a loopback one may be served without TLS; no.
     pub allow_plaintext: bool,
-    /// Where everything is kept: `memory:` or `sqlite:PATH`; absent = `sqlite:` in `data_dir`.
+    /// Where everything is kept: `memory:`, `sqlite:PATH` or `redis://…`; absent = `sqlite:` in `data_dir`.
     pub store: Option<String>,
+    /// How a Redis is used.
+    pub redis: RedisSettings,
     /// The server's directory, for its token and its database; `$XDG_STATE_HOME/agentic`.
     pub data_dir: PathBuf,
     /// How often an agent says that it lives; 10s.
@@ -101,6 +104,47 @@ pub struct AllowanceSettings {
     pub model_allowlist: BTreeSet<ModelName>,
 }
 
+/// How a Redis is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RedisSettings {
+    /// What all keys of the fleet begin with; `agentic`.
+    pub prefix: String,
+    /// How many connections share the commands; 4.
+    pub pool: usize,
+    /// How long to wait for a connection; 5s.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// How long to wait for an answer; 5s.
+    #[serde(with = "duration")]
+    pub command_timeout: Duration,
+    /// What to do about a server that may lose what was acknowledged; `refuse`.
+    pub safety: SafetySetting,
+}
+
+impl Default for RedisSettings {
+    fn default() -> Self {
+        Self {
+            prefix: "agentic".to_owned(),
+            pool: 4,
+            connect_timeout: Duration::from_secs(5),
+            command_timeout: Duration::from_secs(5),
+            safety: SafetySetting::Refuse,
+        }
+    }
+}
+
+/// What to do about a Redis that may lose or evict what was acknowledged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SafetySetting {
+    /// Refuse to start.
+    #[default]
+    Refuse,
+    /// Say so in the log, and go on.
+    Warn,
+}
+
 /// An agent that `up` runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,6 +196,7 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             allow_plaintext: false,
             store: None,
+            redis: RedisSettings::default(),
             data_dir: PathBuf::new(),
             heartbeat: policy.heartbeat,
             lease: policy.lease,
@@ -176,6 +221,23 @@ impl Settings {
     pub(crate) fn store_url(&self) -> String {
         let ours = || format!("sqlite:{}", self.data_dir.join("agentic.db").display());
         self.store.clone().unwrap_or_else(ours)
+    }
+
+    /// How a Redis is opened.
+    pub(crate) fn redis_options(&self) -> RedisOptions {
+        let RedisSettings { prefix, pool, connect_timeout, command_timeout, safety } = &self.redis;
+        let safety = match safety {
+            SafetySetting::Refuse => Safety::Refuse,
+            SafetySetting::Warn => Safety::Warn,
+        };
+        RedisOptions::new()
+            .prefix(prefix)
+            .pool(*pool)
+            .connect_timeout(*connect_timeout)
+            .command_timeout(*command_timeout)
+            .heartbeat(self.heartbeat)
+            .keep_jobs(self.keep_tasks)
+            .safety(safety)
     }
 
     /// What the dispatcher and the services go by.

@@ -8,6 +8,7 @@ use std::{
 
 use agentic_client::Client;
 use agentic_core::{agent::AgentInfo, clock::Timestamp};
+use agentic_store_redis::RedisOptions;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -104,7 +105,7 @@ fn late(story: &Story<'_>) -> Failure {
 
 /// Opens the store anew, as nothing else has it open now, and reads what it holds.
 async fn read_back(store: &StoreUrl, agents: &[AgentInfo], now: Timestamp) -> Result<Kept, Failure> {
-    let ports = tokio::task::block_in_place(|| store.open()).map_err(Failure::local)?;
+    let ports = store.open(&RedisOptions::new()).await.map_err(Failure::local)?;
     evidence::kept(&ports, agents, now).await.map_err(Failure::local)
 }
 

@@ -88,7 +88,7 @@ fn a_json_flag_after_the_dashes_is_somebody_elses() {
 #[test]
 fn unknown_stores_name_the_known_ones() {
     let sandbox = Sandbox::new();
-    for store in ["postgres://h", "redis://h:1", "sqlite:"] {
+    for store in ["postgres://h", "redis:h:1", "sqlite:"] {
         let done = sandbox.run(&["serve", "--listen", "127.0.0.1:0", "--store", store]);
         assert_eq!(done.code, 2, "{done:?}");
         assert!(done.err.contains("memory:, sqlite:PATH"), "{done:?}");
