@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::{command, readme, suite, tidy, tool};
+use crate::{command, prove, readme, suite, tidy, tool};
 
 /// One thing that CI checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -22,6 +22,8 @@ pub(crate) enum Step {
     Demo,
     /// The commands in the documents exist, and those of the first guide run.
     Readme,
+    /// Races for a limit, crashes between any two steps, what a budget overshoots.
+    Prove,
     /// Every test; last, for its closing line.
     Test,
 }
@@ -66,6 +68,7 @@ impl Step {
                 command::run(&mut command::cargo(["run", "--locked", "-p", "agentic-cli", "--", "demo"]))
             }
             Self::Readme => readme::run(),
+            Self::Prove => prove::run(&[]),
             Self::Test => suite::run(),
         }
     }

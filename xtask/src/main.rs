@@ -6,6 +6,7 @@ mod ci;
 mod command;
 mod coverage;
 mod guide;
+mod prove;
 mod readme;
 mod redis;
 mod suite;
@@ -48,6 +49,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Proofs that need several processes: races for a limit, crashes between any two steps, what a budget overshoots.
+    /// Arguments go to the proofs; try `--help` after `--`.
+    Prove {
+        /// Arguments of the proofs; all of them run when there are none.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Line coverage of all tests; needs LLVM's tools.
     Coverage,
 }
@@ -59,6 +67,7 @@ fn main() -> ExitCode {
         Command::TestBackends { backend } => backends::run(backend),
         Command::Tidy => tidy::run(),
         Command::Bench { args } => bench::run(&args),
+        Command::Prove { args } => prove::run(&args),
         Command::Coverage => coverage::run(),
     };
     match done {

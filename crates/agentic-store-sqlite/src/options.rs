@@ -23,7 +23,7 @@ impl Synchronous {
 }
 
 /// How a store is opened; every setter names its default.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub struct SqliteOptions {
     pub(crate) synchronous: Synchronous,
@@ -31,6 +31,7 @@ pub struct SqliteOptions {
     pub(crate) max_batch: usize,
     pub(crate) readers: usize,
     pub(crate) busy_timeout: Duration,
+    pub(crate) before_statement: Option<fn(u64)>,
 }
 
 impl Default for SqliteOptions {
@@ -41,6 +42,7 @@ impl Default for SqliteOptions {
             max_batch: 256,
             readers: 4,
             busy_timeout: Duration::from_secs(5),
+            before_statement: None,
         }
     }
 }
@@ -76,5 +78,11 @@ impl SqliteOptions {
     /// 5 s.
     pub fn busy_timeout(self, busy_timeout: Duration) -> Self {
         Self { busy_timeout, ..self }
+    }
+
+    /// What hears the number of each statement of the writer, from 1 on, before it is run: a failpoint for crash tests.
+    /// None by default.
+    pub fn before_statement(self, hook: fn(u64)) -> Self {
+        Self { before_statement: Some(hook), ..self }
     }
 }

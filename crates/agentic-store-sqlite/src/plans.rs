@@ -1,6 +1,6 @@
 //! What SQLite says of its plans: every statement finds its rows through an index.
 
-use std::{collections::BTreeSet, fs, path::Path, sync::atomic::AtomicU64, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use agentic_core::{
     clock::Timestamp,
@@ -14,7 +14,7 @@ use crate::{
     options::SqliteOptions,
     rows::{SqliteRows, agent, attempt, fold, held, job, limits, log, meter, park, task, transaction},
     schema, settings,
-    sql::Sql,
+    sql::{Counter, Sql},
     tasks,
 };
 
@@ -137,8 +137,8 @@ fn reading_the_front_costs_nothing_behind_it() {
 
 /// So many tasks in one lane, and as many that wait for their time.
 fn fill(conn: &Connection, tasks: u32) {
-    let statements = AtomicU64::new(0);
-    let sql = Sql::new(conn, &statements);
+    let counter = Counter::default();
+    let sql = Sql::new(conn, &counter);
     for start in (0..tasks).step_by(100) {
         let (mut rows, now) = (SqliteRows::new(sql), Timestamp::EPOCH);
         let new = |number: u32| NewTask::new(format!("t{number:06}").parse().unwrap(), "x");

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::atomic::AtomicU64};
 use agentic_core::event::EventId;
 use tokio::sync::{Semaphore, watch};
 
-use crate::options::SqliteOptions;
+use crate::{options::SqliteOptions, sql::Counter};
 
 /// What the handles of a store, its writer and its readers share.
 #[derive(Debug)]
@@ -13,9 +13,9 @@ pub(crate) struct Shared {
     pub(crate) path: PathBuf,
     pub(crate) options: SqliteOptions,
     /// Statements that the writer ran.
-    pub(crate) statements: AtomicU64,
+    pub(crate) statements: Counter,
     /// Statements that the readers ran.
-    pub(crate) read_statements: AtomicU64,
+    pub(crate) read_statements: Counter,
     /// Commands that the writer ran, again after a rollback too.
     pub(crate) commands: AtomicU64,
     /// Transactions that the writer ran.
@@ -30,9 +30,9 @@ impl Shared {
     pub(crate) fn new(path: PathBuf, options: SqliteOptions, newest: EventId) -> Self {
         Self {
             path,
+            statements: Counter::new(options.before_statement),
+            read_statements: Counter::default(),
             options,
-            statements: AtomicU64::new(0),
-            read_statements: AtomicU64::new(0),
             commands: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             newest: watch::Sender::new(newest),

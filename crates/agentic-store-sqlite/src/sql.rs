@@ -20,21 +20,47 @@ use serde::{
 
 use crate::error::{storage, unreadable};
 
+/// Counts statements.
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    statements: AtomicU64,
+    before: Option<fn(u64)>,
+}
+
+impl Counter {
+    /// `before` hears each number before the statement is run.
+    pub(crate) fn new(before: Option<fn(u64)>) -> Self {
+        Self { statements: AtomicU64::new(0), before }
+    }
+
+    /// How many there were.
+    pub(crate) fn get(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    fn count(&self) {
+        let number = self.statements.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(before) = self.before {
+            before(number);
+        }
+    }
+}
+
 /// A connection whose statements are cached and counted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sql<'c> {
     conn: &'c Connection,
-    stepped: &'c AtomicU64,
+    counter: &'c Counter,
 }
 
 impl<'c> Sql<'c> {
-    /// `stepped` counts every statement that is run.
-    pub(crate) const fn new(conn: &'c Connection, stepped: &'c AtomicU64) -> Self {
-        Self { conn, stepped }
+    /// `counter` counts every statement that is run.
+    pub(crate) const fn new(conn: &'c Connection, counter: &'c Counter) -> Self {
+        Self { conn, counter }
     }
 
     fn prepare(self, sql: &str) -> Result<CachedStatement<'c>> {
-        self.stepped.fetch_add(1, Ordering::Relaxed);
+        self.counter.count();
         self.conn.prepare_cached(sql).map_err(storage)
     }
 

@@ -73,7 +73,7 @@ impl SqliteStore {
 
     /// How many SQL statements the writer has run: what a command costs, whatever the machine.
     pub fn statements(&self) -> u64 {
-        self.inner.shared.statements.load(Ordering::Relaxed)
+        self.inner.shared.statements.get()
     }
 
     /// How many commands the writer has run; one that was run again after a rollback counts again.
