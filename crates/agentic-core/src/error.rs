@@ -153,6 +153,8 @@ pub enum ConflictCode {
     AgentUnavailable,
     /// The event cursor is older than the log.
     CursorTrimmed,
+    /// The setting that an append moves is not what the caller believed.
+    MarkMoved,
 }
 
 impl ConflictCode {
@@ -175,6 +177,7 @@ impl ConflictCode {
             Self::NewerWake => "newer_wake",
             Self::AgentUnavailable => "agent_unavailable",
             Self::CursorTrimmed => "cursor_trimmed",
+            Self::MarkMoved => "mark_moved",
         }
     }
 }

@@ -16,17 +16,17 @@ use crate::{
     attempt::Attempt,
     clock::Timestamp,
     error::{Error, Result},
-    event::{Event, EventId, NewEvent},
+    event::{Event, EventId},
     id::{AgentId, JobId, ModelName, TaskId},
     job::Job,
     lane::{Head, Lane},
     limit::{MeterKey, Reading},
     port::{
-        Admission, AgentRegistry, AllowanceStore, Assign, Assigned, Beat, BeatAnswer, Block, CancelTask,
-        Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EventLog, EventPage, ExpiredJobs,
-        Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports, Progress, Reap, Register, Renew,
-        Report, ResetUsage, SetDraining, Settings, Settle, StartAttempt, StartJob, TaskStore, Unpark,
-        VoidJob,
+        Admission, AgentRegistry, AllowanceStore, Append, Assign, Assigned, Beat, BeatAnswer, Block,
+        CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EventLog, EventPage,
+        ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports, Progress, Reap,
+        Register, Renew, Report, ResetUsage, SetDraining, Settings, Settle, StartAttempt, StartJob,
+        TaskStore, Unpark, VoidJob,
     },
     task::{Page, Task, TaskFilter, TaskStatus},
 };
@@ -222,7 +222,7 @@ calls! {
         "allowances.verify" AllowancesVerify verify() -> Vec<Difference>;
     }
     events: EventLog {
-        "events.append" EventsAppend append(events: Vec<NewEvent>) -> ();
+        "events.append" EventsAppend append(append: Append) -> ();
         "events.after" EventsAfter after(cursor: EventId, limit: usize) -> EventPage;
         "events.last" EventsLast last() -> EventId;
         "events.wait" EventsWait wait(cursor: EventId, timeout: Duration) -> bool;
@@ -243,7 +243,12 @@ calls! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::ConflictCode, event::EventType, memory::Memory, task::NewTask};
+    use crate::{
+        error::ConflictCode,
+        event::{EventType, NewEvent},
+        memory::Memory,
+        task::NewTask,
+    };
 
     /// Serves what comes, over the same JSON as a real way would.
     #[derive(Debug)]
@@ -286,7 +291,7 @@ mod tests {
         assert_eq!(fleet.settings.get("paused").await.unwrap().as_deref(), Some("yes"));
         let agents = ["a".parse().unwrap(), "b".parse().unwrap()];
         assert_eq!(fleet.allowances.active_jobs(&agents, now()).await.unwrap(), [0, 0]);
-        fleet.events.append(vec![NewEvent::new(EventType::LimitsChanged, now())]).await.unwrap();
+        fleet.events.append(vec![NewEvent::new(EventType::LimitsChanged, now())].into()).await.unwrap();
         let last = fleet.events.last().await.unwrap();
         assert_eq!(fleet.events.after(last - 1, 10).await.unwrap().cursor, last);
         assert!(fleet.events.wait(last - 1, Duration::from_millis(1)).await.unwrap());

@@ -6,7 +6,7 @@ use agentic_core::{
     clock::Timestamp,
     error::{ConflictCode, Error, Result},
     event::{EventId, NewEvent},
-    port::{EventLog, EventPage},
+    port::{Append, EventLog, EventPage},
 };
 use async_trait::async_trait;
 use tokio::time::timeout;
@@ -15,6 +15,7 @@ use crate::{
     args::Args,
     error::unreadable,
     follower,
+    reply::misshapen,
     rows::event,
     script,
     store::{Answer, RedisStore},
@@ -38,9 +39,20 @@ pub(crate) fn new_event(args: Args, event: &NewEvent) -> Result<Args> {
 
 #[async_trait]
 impl EventLog for RedisStore {
-    async fn append(&self, events: Vec<NewEvent>) -> Result<()> {
-        let args = events.iter().try_fold(Args::timeless(), new_event)?;
-        self.ask(&script::APPEND, args).await.map(drop)
+    async fn append(&self, append: Append) -> Result<()> {
+        let Append { events, mark } = append;
+        let args = match &mark {
+            Some(mark) => Args::timeless().value(&mark.key).text(mark.from.as_deref()).text(Some(&mark.to)),
+            None => Args::timeless().value("").value("").value(""),
+        };
+        let args = events.iter().try_fold(args, new_event)?;
+        match (self.run(&script::APPEND, args).await?, mark) {
+            (Answer::Said(mut stands), Some(mark)) => {
+                mark.check(stands.maybe_text()?.as_deref())?;
+                Err(misshapen("it refused a mark that stands where it was believed"))
+            }
+            (other, _) => other.ok().map(drop),
+        }
     }
 
     async fn after(&self, cursor: EventId, limit: usize) -> Result<EventPage> {

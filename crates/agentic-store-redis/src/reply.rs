@@ -45,6 +45,11 @@ impl Reply {
         Ok(Some(self.text()?).filter(|text| !text.is_empty()))
     }
 
+    /// The next item, a text that may be absent and may be empty: '=' stands before one that is there.
+    pub(crate) fn maybe_text(&mut self) -> Result<Option<String>> {
+        Ok(self.text()?.strip_prefix('=').map(str::to_owned))
+    }
+
     /// The next item as a number, an id or a name.
     pub(crate) fn parse<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(&mut self) -> Result<T> {
         self.text()?.parse().map_err(unreadable)

@@ -6,14 +6,15 @@ use agentic_core::{
     clock::Timestamp,
     engine::Rows,
     error::{ConflictCode, Error, Result},
-    event::{EventId, NewEvent},
-    port::{EventLog, EventPage},
+    event::EventId,
+    port::{Append, EventLog, EventPage},
 };
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
     rows::{SqliteRows, fold, log},
+    settings,
     sql::{Cells, column, count},
     store::SqliteStore,
 };
@@ -65,8 +66,15 @@ impl SqliteStore {
 
 #[async_trait]
 impl EventLog for SqliteStore {
-    async fn append(&self, events: Vec<NewEvent>) -> Result<()> {
-        self.write(move |rows| events.iter().try_for_each(|event| rows.append_event(event.clone()))).await
+    async fn append(&self, append: Append) -> Result<()> {
+        self.write(move |rows| {
+            if let Some(mark) = &append.mark {
+                mark.check(settings::get(rows, &mark.key)?.as_deref())?;
+                settings::put(rows, &mark.key, Some(&mark.to))?;
+            }
+            append.events.iter().try_for_each(|event| rows.append_event(event.clone()))
+        })
+        .await
     }
 
     async fn after(&self, cursor: EventId, limit: usize) -> Result<EventPage> {

@@ -299,6 +299,8 @@ macro_rules! registry {
             events {
                 a_cursor_skips_nothing,
                 what_is_appended_is_read,
+                an_append_moves_its_mark,
+                a_mark_raced_for_moves_once,
                 a_page_of_events_is_bounded,
                 a_trim_is_by_age_and_bounded,
                 a_trimmed_cursor_is_told,

@@ -17,17 +17,17 @@ use crate::{
     clock::Timestamp,
     engine::{Rows, agents, ledger, tasks},
     error::{ConflictCode, Error, Kind, Result},
-    event::{Event, EventId, NewEvent},
+    event::{Event, EventId},
     id::{AgentId, JobId, ModelName, TaskId},
     job::Job,
     lane::{Head, Lane},
     limit::{MeterKey, Reading, Scope},
     port::{
-        Admission, AgentRegistry, AllowanceStore, Assign, Assigned, Beat, BeatAnswer, Block, CancelTask,
-        Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EventLog, EventPage, ExpiredJobs,
-        Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports, Progress, Reap, Register, Renew,
-        Report, ResetUsage, SetDraining, Settings, Settle, StartAttempt, StartJob, TaskStore, Unpark,
-        VoidJob,
+        Admission, AgentRegistry, AllowanceStore, Append, Assign, Assigned, Beat, BeatAnswer, Block,
+        CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EventLog, EventPage,
+        ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports, Progress, Reap,
+        Register, Renew, Report, ResetUsage, SetDraining, Settings, Settle, StartAttempt, StartJob,
+        TaskStore, Unpark, VoidJob,
     },
     task::{Page, Task, TaskCursor, TaskFilter, TaskStatus},
 };
@@ -380,8 +380,14 @@ impl AllowanceStore for Memory {
 
 #[async_trait]
 impl EventLog for Memory {
-    async fn append(&self, events: Vec<NewEvent>) -> Result<()> {
-        self.step(|state| events.into_iter().try_for_each(|event| state.append_event(event)))
+    async fn append(&self, append: Append) -> Result<()> {
+        self.step(|state| {
+            if let Some(mark) = append.mark {
+                mark.check(state.settings.get(&mark.key).map(String::as_str))?;
+                state.settings.insert(mark.key, mark.to);
+            }
+            append.events.into_iter().try_for_each(|event| state.append_event(event))
+        })
     }
 
     async fn after(&self, cursor: EventId, limit: usize) -> Result<EventPage> {

@@ -17,7 +17,7 @@ pub use agents::{AgentRegistry, Heartbeat, Reap, Register, SetDraining};
 pub use allowances::{
     Admission, AllowanceStore, Difference, ExpiredJobs, Extend, Report, ResetUsage, Settle, StartJob, VoidJob,
 };
-pub use events::{EventLog, EventPage};
+pub use events::{Append, EventLog, EventPage, Mark};
 pub use ledger::{Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Finish, Finished, Ledger, StartAttempt};
 pub use settings::Settings;
 pub use tasks::{

@@ -6,9 +6,9 @@ use agentic_client::Client;
 use agentic_core::{
     clock::ManualClock,
     error::{Error, Result},
-    event::{EventId, NewEvent},
+    event::EventId,
     memory::Memory,
-    port::{EventLog, EventPage, Ports},
+    port::{Append, EventLog, EventPage, Ports},
 };
 use agentic_dispatch::{DefaultAllowance, Fleet, Policy};
 use agentic_server::{Server, ServerBuilder};
@@ -154,7 +154,7 @@ pub(crate) fn with_fault(fault: Fault) -> Ports {
 
 #[async_trait]
 impl EventLog for Faulty {
-    async fn append(&self, _: Vec<NewEvent>) -> Result<()> {
+    async fn append(&self, _: Append) -> Result<()> {
         Err(Error::backend("appending"))
     }
 

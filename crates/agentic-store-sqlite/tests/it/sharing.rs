@@ -86,7 +86,7 @@ async fn events_of_another_process_wake_too() {
         waits.spawn(async move { here.events.wait(0, Duration::from_secs(30)).await });
     }
     let event = NewEvent::new(EventType::AgentOnline, t(0)).agent(&id("w"));
-    there.events.append(vec![event]).await.unwrap();
+    there.events.append(vec![event].into()).await.unwrap();
     assert_eq!(waits.join_all().await.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [true; 3]);
     assert!(!here.events.wait(1, Duration::from_millis(1)).await.unwrap());
     assert_eq!(here.events.last().await.unwrap(), 1);

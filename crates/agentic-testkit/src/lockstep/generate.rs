@@ -8,7 +8,7 @@ use agentic_core::{
     error::{Error, Result},
     event::{EventType, NewEvent},
     id::{AgentId, JobId, ModelName, TaskId},
-    port::{ExpiredJobs, Finish, Heartbeat, Ports, Reap, Register, SetDraining},
+    port::{Append, ExpiredJobs, Finish, Heartbeat, Mark, Ports, Reap, Register, SetDraining},
     rpc::Call,
     task::{Page, Priority, Task, TaskFilter, TaskStatus},
 };
@@ -294,7 +294,12 @@ impl Generator {
             _ => {
                 let event = |kind| NewEvent::new(kind, now);
                 let events = vec![event(EventType::QuotaExceeded), event(EventType::LimitsChanged)];
-                Call::EventsAppend { events }
+                let mark = self.chance(40).then(|| Mark {
+                    key: "paused".to_owned(),
+                    from: self.chance(50).then(|| self.text()),
+                    to: self.text(),
+                });
+                Call::EventsAppend { append: Append { events, mark } }
             }
         }
     }
