@@ -17,6 +17,7 @@ use anyhow::Result;
 
 use crate::{
     Args, raw,
+    redis::Counts,
     report::{Report, Target},
     timer::Timer,
     world::{self, Backend, World},
@@ -29,16 +30,39 @@ const LEASE: Duration = Duration::from_mins(1);
 /// Measures with and without an explicit start: a finish proves that its attempt started.
 pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) -> Result<()> {
     eprintln!("{backend}: cycles");
-    let (count, target, limit) = match backend {
-        Backend::Memory => (args.cycles, 150_000.0, raw::MAP),
-        Backend::Sqlite => (args.cycles / 10, 12_000.0, raw::COMMITS),
+    let (count, target) = match backend {
+        Backend::Memory => (args.cycles, 150_000.0),
+        Backend::Sqlite => (args.cycles / 10, 12_000.0),
+        Backend::Redis => (args.cycles / 10, 18_000.0),
     };
     for (explicit, what) in [(false, "assign, finish"), (true, "assign, start, finish")] {
-        let Cycles { rate, statements } = cycles(backend, args, count, explicit).await?;
+        let Cycles { rate, work } = cycles(backend, args, count, explicit).await?;
+        let mut told = Vec::new();
+        let limit = match work {
+            Work::Unknown => raw::MAP.to_owned(),
+            Work::Statements(statements) => {
+                told.push(("statements", statements, "a cycle", None));
+                raw::COMMITS.to_owned()
+            }
+            Work::Scripts { counts, bare } => {
+                let (trips, commands) = (whole(counts.scripts), whole(counts.commands));
+                let name = format!("Redis, {trips} bare EVALSHA with {commands} commands");
+                let (rate, cost) = bare;
+                report.limit(&name, rate, "/s");
+                let time = format!("{name}, CPU of the server");
+                report.limit(&time, cost.micros, "µs");
+                told.extend([
+                    ("round trips", counts.scripts, "a cycle", None),
+                    ("commands", counts.commands, "a cycle", None),
+                    ("CPU of the server", counts.micros, "µs", Some(time)),
+                ]);
+                name
+            }
+        };
         let name = format!("{backend}: {what}, {IN_FLIGHT} in flight");
-        report.figure(name, rate, "/s", Some(Target::AtLeast(target)), Some(limit));
-        if let Some(statements) = statements {
-            report.figure(format!("{backend}: {what}, statements"), statements, "a cycle", None, None);
+        report.figure(name, rate, "/s", Some(Target::AtLeast(target)), Some(&limit));
+        for (of, value, unit, limit) in told {
+            report.figure(format!("{backend}: {what}, {of}"), value, unit, None, limit.as_deref());
         }
     }
     Ok(())
@@ -49,17 +73,33 @@ pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) 
 struct Cycles {
     /// So many a second.
     rate: f64,
-    /// SQL statements for each, where there are any.
-    statements: Option<f64>,
+    work: Work,
+}
+
+/// What a cycle asks of a store.
+#[derive(Debug)]
+enum Work {
+    /// It does not count.
+    Unknown,
+    /// SQL statements.
+    Statements(f64),
+    /// What the server counted; beside it, how many cycles a second it does of as many bare scripts with as many
+    /// commands, and what these cost it.
+    Scripts { counts: Counts, bare: (f64, Counts) },
 }
 
 async fn cycles(backend: Backend, args: &Args, count: u32, explicit_start: bool) -> Result<Cycles> {
-    let world = World::new(backend, &args.dir)?;
+    let world = World::new(backend, args).await?;
     let agents = world.agents(IN_FLIGHT, 0).await?;
-    let tasks = Arc::new(world.tasks(0, count, None).await?);
+    let warm = world.tasks(0, IN_FLIGHT, None).await?;
+    let tasks = Arc::new(world.tasks(IN_FLIGHT, count, None).await?);
+    // Whatever is done once, such as the loading of a script, is done before.
+    for (agent, task) in agents.iter().zip(&warm) {
+        cycle(&world.ports, agent, task, explicit_start).await?;
+    }
     let next = Arc::new(AtomicU32::new(0));
-    let so_far = || world.sqlite.as_ref().map(SqliteStore::statements);
-    let before = so_far();
+    let statements = || world.sqlite.as_ref().map(SqliteStore::statements);
+    let before = (statements(), scripts(&world).await?);
     let timer = Timer::start();
     let mut lines = Vec::new();
     for agent in agents {
@@ -75,8 +115,32 @@ async fn cycles(backend: Backend, args: &Args, count: u32, explicit_start: bool)
         line.await??;
     }
     let rate = timer.rate(count);
-    let used = so_far().zip(before).map(|(after, before)| u32::try_from(after - before)).transpose()?;
-    Ok(Cycles { rate, statements: used.map(|used| f64::from(used) / f64::from(count)) })
+    let work = match (&world.redis, before, statements(), scripts(&world).await?) {
+        (None, (Some(before), _), Some(after), _) => {
+            Work::Statements(f64::from(u32::try_from(after - before)?) / f64::from(count))
+        }
+        (Some(redis), (_, before), _, after) => {
+            let counts = after.since(before, count);
+            let bare = redis.bare(whole(counts.scripts), whole(counts.commands), count, IN_FLIGHT).await?;
+            Work::Scripts { counts, bare }
+        }
+        _ => Work::Unknown,
+    };
+    Ok(Cycles { rate, work })
+}
+
+/// What the server counted, where there is one.
+async fn scripts(world: &World) -> Result<Counts> {
+    match &world.redis {
+        Some(redis) => redis.counts().await,
+        None => Ok(Counts::default()),
+    }
+}
+
+/// A small number of things, rounded; at least one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few dozen, and saturating")]
+fn whole(number: f64) -> u32 {
+    (number.round() as u32).max(1)
 }
 
 async fn cycle(ports: &Ports, agent: &AgentId, task: &TaskId, explicit_start: bool) -> Result<()> {

@@ -29,7 +29,7 @@ const LOST: Duration = Duration::from_secs(10);
 /// Measures the median and the 99th percentile.
 pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) -> Result<()> {
     eprintln!("{backend}: latency");
-    let world = World::new(backend, &args.dir)?;
+    let world = World::new(backend, args).await?;
     let agent = world.agents(1, 0).await?.remove(0);
     let fleet = world.fleet().await?;
     let stop = CancellationToken::new();
@@ -56,7 +56,14 @@ pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) 
     working.await??;
 
     let name = |percent| format!("{backend}: submit to start on an idle fleet, p{percent}");
-    let limit = Some(if backend == Backend::Memory { raw::HOP } else { raw::COMMIT });
+    let limit = Some(match backend {
+        Backend::Memory => raw::HOP,
+        Backend::Sqlite => raw::COMMIT,
+        Backend::Redis => raw::PING,
+    });
+    if let Some(redis) = &world.redis {
+        report.limit(raw::PING, raw::ping(redis).await?, "ms");
+    }
     let (p50, p99) = (percentile(&mut measured, 50), percentile(&mut measured, 99));
     report.figure(name(50), p50, "ms", Some(Target::AtMost(0.7)), limit);
     report.figure(name(99), p99, "ms", Some(Target::AtMost(3.0)), limit);

@@ -7,6 +7,7 @@ mod cycle;
 mod latency;
 mod process;
 mod raw;
+mod redis;
 mod report;
 mod scale;
 mod timer;
@@ -31,20 +32,23 @@ struct Args {
     #[arg(long)]
     json: bool,
     /// Which back ends to measure.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Backend::Memory, Backend::Sqlite])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Backend::Memory, Backend::Sqlite, Backend::Redis])]
     backend: Vec<Backend>,
-    /// Cycles of assign, start and finish on each back end; a tenth of it on SQLite.
+    /// Cycles of assign, start and finish on each back end; a tenth of it on SQLite and Redis.
     #[arg(long, default_value_t = 200_000)]
     cycles: u32,
     /// Submissions to an idle fleet, one after the other.
     #[arg(long, default_value_t = 1_000)]
     submissions: u32,
-    /// How large a backlog is held against one of 1,000 tasks.
+    /// How large a backlog is held against one of 1,000 tasks; a tenth of it on Redis, which has it in memory.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=9_000_000))]
     waiting: u32,
     /// How large a fleet is held against one of 10 agents.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=99_999))]
     agents: u32,
+    /// The URL of a Redis to measure on, instead of one that is started; nothing on it is flushed.
+    #[arg(long, env = "AGENTIC_TEST_REDIS_URL")]
+    redis: Option<String>,
     /// Where files are written; the speed of the disk matters.
     #[arg(long, default_value = "target")]
     dir: PathBuf,

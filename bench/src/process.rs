@@ -60,7 +60,7 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> Result<()> {
     drop(server);
 
     if args.backend.contains(&Backend::Sqlite) {
-        let world = World::new(Backend::Sqlite, &args.dir)?;
+        let world = World::new(Backend::Sqlite, args).await?;
         world.tasks(0, args.waiting, None).await?;
         let full = world.close();
         let (_, ready) = Server::start(agentic, full.path()).await?;

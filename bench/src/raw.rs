@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use crate::{
+    redis::Redis,
     report::Report,
     timer::{Timer, percentile},
 };
@@ -21,6 +22,9 @@ pub(crate) const MAP: &str = "map behind a mutex, two threads";
 pub(crate) const HOP: &str = "message to a task and back, p50";
 /// Another process, and its end.
 pub(crate) const PROCESS: &str = "process start (true), p50";
+
+/// A command to Redis, and its answer.
+pub(crate) const PING: &str = "Redis, a round trip, p50";
 
 const FOR: Duration = Duration::from_secs(1);
 
@@ -94,6 +98,17 @@ async fn hop() -> Result<f64> {
     }
     drop(there);
     echo.await?;
+    Ok(percentile(&mut measured, 50))
+}
+
+/// Milliseconds that a command and its answer take, the median of 2,000.
+pub(crate) async fn ping(redis: &Redis) -> Result<f64> {
+    let mut measured = Vec::new();
+    for _ in 0..2_000 {
+        let timer = Timer::start();
+        redis.command("PING", &[]).await?;
+        measured.push(timer.elapsed());
+    }
     Ok(percentile(&mut measured, 50))
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Figure {
     /// Whether it is.
     met: Option<bool>,
     /// The machine's limit that it is held against.
-    limit: Option<&'static str>,
+    limit: Option<String>,
     /// The measurement divided by that limit.
     of_limit: Option<f64>,
 }
@@ -59,7 +59,7 @@ impl Report {
         value: f64,
         unit: &'static str,
         target: Option<Target>,
-        limit: Option<&'static str>,
+        limit: Option<&str>,
     ) {
         eprintln!("  {name}: {} {unit}", number(value));
         let against = self.limits.iter().find(|known| Some(known.name.as_str()) == limit);
@@ -68,6 +68,7 @@ impl Report {
             Target::AtLeast(least) => value >= least,
             Target::AtMost(most) => value <= most,
         });
+        let limit = limit.map(str::to_owned);
         self.figures.push(Figure { name, value, unit, target, met, limit, of_limit });
     }
 }
@@ -96,7 +97,7 @@ impl fmt::Display for Report {
                 }
                 _ => String::new(),
             };
-            let of_limit = match (figure.of_limit, figure.limit) {
+            let of_limit = match (figure.of_limit, &figure.limit) {
                 (Some(ratio), Some(limit)) => format!("{} × {limit}", number(ratio)),
                 _ => String::new(),
             };

@@ -28,10 +28,12 @@ const LANES: u32 = 10;
 /// Measures the cost at a large size and at the small one, and tells the ratio of the two.
 pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) -> Result<()> {
     eprintln!("{backend}: scale");
+    // Redis has it in memory.
+    let waiting = if backend == Backend::Redis { (args.waiting / 10).max(1_000) } else { args.waiting };
     let backlog = |waiting| Size { agents: 10, waiting, open: waiting / 2 };
     let fleet = |agents| Size { agents, waiting: 1_000, open: EACH };
     for (small, large, what, most) in [
-        (backlog(1_000), backlog(args.waiting), format!("{} waiting", args.waiting), 1.5),
+        (backlog(1_000), backlog(waiting), format!("{waiting} waiting"), 1.5),
         (fleet(10), fleet(args.agents), format!("{} agents", args.agents), 3.0),
     ] {
         let (small, large) = (cost(backend, args, small).await?, cost(backend, args, large).await?);
@@ -55,7 +57,7 @@ struct Size {
 /// Milliseconds that a dispatch costs, from some ticks that each give away [`EACH`] tasks.
 async fn cost(backend: Backend, args: &Args, size: Size) -> Result<f64> {
     let Size { agents, waiting, open } = size;
-    let world = World::new(backend, &args.dir)?;
+    let world = World::new(backend, args).await?;
     world.agents(agents, EACH.div_ceil(agents)).await?;
     let fleet = world.fleet().await?;
     let dispatcher = fleet.dispatcher(Arc::new(LeastLoaded));

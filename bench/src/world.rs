@@ -1,6 +1,6 @@
 //! A fleet to measure: a back end of its own, with agents, limits and tasks.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use agentic_core::{
     agent::AgentSpec,
@@ -17,9 +17,11 @@ use agentic_core::{
 };
 use agentic_dispatch::{DefaultAllowance, Fleet, Policy};
 use agentic_store_sqlite::{SqliteOptions, SqliteStore};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use tempfile::TempDir;
+
+use crate::{Args, redis::Redis};
 
 /// The file of a fleet in its directory, as `agentic serve` names it.
 pub(crate) const FILE: &str = "agentic.db";
@@ -29,6 +31,7 @@ pub(crate) const FILE: &str = "agentic.db";
 pub(crate) enum Backend {
     Memory,
     Sqlite,
+    Redis,
 }
 
 impl fmt::Display for Backend {
@@ -36,6 +39,7 @@ impl fmt::Display for Backend {
         f.write_str(match self {
             Self::Memory => "memory",
             Self::Sqlite => "SQLite FULL",
+            Self::Redis => "Redis",
         })
     }
 }
@@ -46,20 +50,28 @@ pub(crate) struct World {
     pub(crate) ports: Ports,
     /// The store, where it is SQLite: it counts what it does.
     pub(crate) sqlite: Option<SqliteStore>,
+    /// The server, where it is Redis: it counts too.
+    pub(crate) redis: Option<Redis>,
     /// Where its [`FILE`] is; deleted with it.
     dir: TempDir,
 }
 
 impl World {
-    /// An empty one, with its file under `dir`.
-    pub(crate) fn new(backend: Backend, dir: &Path) -> Result<Self> {
-        let dir = tempfile::tempdir_in(dir)?;
-        let sqlite = match backend {
-            Backend::Memory => None,
-            Backend::Sqlite => Some(SqliteStore::open(dir.path().join(FILE), SqliteOptions::new())?),
+    /// An empty one, with its files under [`Args::dir`].
+    pub(crate) async fn new(backend: Backend, args: &Args) -> Result<Self> {
+        let dir = tempfile::tempdir_in(&args.dir).context("cannot make a directory to write in")?;
+        let (mut sqlite, mut redis) = (None, None);
+        let ports = match backend {
+            Backend::Memory => Memory::new().ports(),
+            Backend::Sqlite => {
+                sqlite.insert(SqliteStore::open(dir.path().join(FILE), SqliteOptions::new())?).ports()
+            }
+            Backend::Redis => {
+                let server = Redis::start(args.redis.as_deref(), dir.path()).await?;
+                redis.insert(server).store().await?.ports()
+            }
         };
-        let ports = sqlite.as_ref().map_or_else(|| Memory::new().ports(), SqliteStore::ports);
-        Ok(Self { ports, sqlite, dir })
+        Ok(Self { ports, sqlite, redis, dir })
     }
 
     /// Registers agents `agent-00000` and so on, with room for `max_load` (0 = unlimited) each.

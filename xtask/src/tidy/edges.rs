@@ -28,7 +28,7 @@ const ALLOWED: [Edges; 12] = [
     (WORKER, &[CORE, CLIENT], &[TESTKIT, DISPATCH, SERVER]),
     ("agentic-cli", &[CORE, SQLITE, REDIS, DISPATCH, CLIENT, SERVER, WORKER], &[TESTKIT]),
     // Leaves that nothing depends on and nobody ships.
-    ("agentic-bench", &[CORE, SQLITE, DISPATCH], &[]),
+    ("agentic-bench", &[CORE, SQLITE, REDIS, DISPATCH], &[]),
     ("agentic-proof", &[CORE, TESTKIT, SQLITE, REDIS, DISPATCH], &[]),
     ("xtask", &[], &[]),
 ];
