@@ -33,6 +33,16 @@ pub enum Scope {
     Fleet,
 }
 
+impl Scope {
+    /// The agent whose limit it is alone.
+    pub const fn agent(&self) -> Option<&AgentId> {
+        match self {
+            Self::Agent(agent) | Self::AgentModel(agent, _) => Some(agent),
+            Self::Model(_) | Self::Project(_) | Self::Fleet => None,
+        }
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

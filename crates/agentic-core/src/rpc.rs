@@ -23,10 +23,10 @@ use crate::{
     limit::{MeterKey, Reading},
     port::{
         Admission, AgentRegistry, AllowanceStore, Append, Assign, Assigned, Beat, BeatAnswer, Block,
-        CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EventLog, EventPage,
-        ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports, Progress, Reap,
-        Register, Renew, Report, ResetUsage, SetDraining, Settings, Settle, StartAttempt, StartJob,
-        TaskStore, Unpark, VoidJob,
+        CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EntryPage, EventLog,
+        EventPage, ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports,
+        Progress, ReadEntries, Reap, Register, Renew, Report, ResetUsage, SetDraining, Settings, Settle,
+        StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
     },
     task::{Page, Task, TaskFilter, TaskStatus},
 };
@@ -219,6 +219,7 @@ calls! {
         "allowances.void" AllowancesVoid void(void: VoidJob) -> () => void.now;
         "allowances.expired" AllowancesExpired expired(expired: ExpiredJobs) -> Vec<Job> => expired.now;
         "allowances.reset_usage" AllowancesResetUsage reset_usage(reset: ResetUsage) -> () => reset.now;
+        "allowances.entries" AllowancesEntries entries(read: ReadEntries) -> EntryPage;
         "allowances.verify" AllowancesVerify verify() -> Vec<Difference>;
     }
     events: EventLog {

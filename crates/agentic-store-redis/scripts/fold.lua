@@ -2,7 +2,7 @@
 -- stopped counting before it is taken out of the meters instead: nobody reads it any more.
 -- ARGV: now, before, limit. Answers ok with how many.
 local before, limit = tonumber(take()), take()
-local folded = {}
+local folded, agents = {}, {}
 for _, entry in ipairs(redis.call('XRANGE', P .. 'entries', '-', '+', 'COUNT', limit)) do
   local cells = entry[2]
   if tonumber(cells[4]) >= before then break end
@@ -21,6 +21,15 @@ for _, entry in ipairs(redis.call('XRANGE', P .. 'entries', '-', '+', 'COUNT', l
     end
   end
   folded[#folded + 1] = entry[1]
+  agents[cells[8]] = true
 end
 chunked('XDEL', P .. 'entries', folded)
+if #folded > 0 then
+  local ms, seq = string.match(folded[#folded], '^(%d+)-(%d+)$')
+  for agent in pairs(agents) do
+    local key = P .. 'entries:' .. agent
+    redis.call('XTRIM', key, 'MINID', ms .. '-' .. n(tonumber(seq) + 1))
+    if redis.call('XLEN', key) == 0 then redis.call('DEL', key) end
+  end
+end
 return { 'ok', n(#folded) }

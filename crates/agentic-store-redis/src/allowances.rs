@@ -9,11 +9,11 @@ use agentic_core::{
     engine::ledger,
     error::{Error, Kind, Result},
     id::{AgentId, JobId, ModelName},
-    job::{Entry, EntryKind, Job, Move},
+    job::Job,
     limit::{Held, Limit, Meter, MeterKey, Reading, Scope, Window, used},
     port::{
-        Admission, AllowanceStore, Difference, ExpiredJobs, Extend, Report, ResetUsage, Settle, StartJob,
-        VoidJob,
+        Admission, AllowanceStore, Difference, EntryPage, ExpiredJobs, Extend, ReadEntries, Report,
+        ResetUsage, Settle, StartJob, VoidJob,
     },
 };
 use async_trait::async_trait;
@@ -135,7 +135,7 @@ impl RedisStore {
                 }
             }
         }
-        Ok(Some(ledger::differences(&meters, std::iter::once(&in_all(sums)?))))
+        Ok(Some(ledger::differences(&meters, &sums)))
     }
 
     async fn limit_named<T: DeserializeOwned>(&self, key: &str, name: &str) -> Result<Option<T>> {
@@ -294,6 +294,10 @@ impl AllowanceStore for RedisStore {
         self.ask(&script::RESET_USAGE, args).await.map(drop)
     }
 
+    async fn entries(&self, read: ReadEntries) -> Result<EntryPage> {
+        self.page_of(&read).await
+    }
+
     /// Reads what the meters stand at in one step and all that moved them after it; the whole ledger passes through.
     async fn verify(&self) -> Result<Vec<Difference>> {
         for _ in 0..VERIFICATIONS {
@@ -313,17 +317,4 @@ fn meters(reply: &mut Reply) -> Result<BTreeMap<(MeterKey, i64), i64>> {
         meters.insert(limit_field(&list.text()?)?, list.parse()?);
     }
     Ok(meters)
-}
-
-/// One entry that moves what all entries together moved.
-fn in_all(sums: BTreeMap<(MeterKey, i64), i64>) -> Result<Entry> {
-    let moves = sums.into_iter().map(|((key, bucket), delta)| Move { key, bucket, delta }).collect();
-    Ok(Entry {
-        kind: EntryKind::Charge,
-        at: Timestamp::EPOCH,
-        job: None,
-        agent_id: AgentId::try_new("all")?,
-        model: None,
-        moves,
-    })
 }

@@ -64,6 +64,7 @@ scripts! {
     VOID: "void" [events, ledger];
     EXPIRED_JOBS: "expired_jobs" [events, ledger];
     RESET_USAGE: "reset_usage" [events, ledger];
+    ENTRIES: "entries" [];
     VERIFY: "verify" [];
     APPEND: "append" [events];
     AFTER: "after" [];

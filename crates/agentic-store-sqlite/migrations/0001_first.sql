@@ -181,6 +181,8 @@ CREATE TABLE entries (
     moves    TEXT NOT NULL -- JSON: [scope, meter, period, bucket, delta]
 ) STRICT;
 
+CREATE INDEX entries_agent ON entries (agent_id);
+
 CREATE TABLE opening (
     scope  TEXT NOT NULL,
     meter  TEXT NOT NULL,

@@ -1,18 +1,16 @@
 //! The port of allowances.
 
-use std::collections::BTreeMap;
-
 use agentic_core::{
     allowance::{AgentAllowance, ModelQuota, UsageAnswer},
     clock::Timestamp,
     engine::{Rows, agents, ledger},
-    error::Result,
+    error::{Error, Result},
     id::{AgentId, JobId, ModelName},
     job::{Job, Move},
-    limit::{MeterKey, Reading},
+    limit::{MeterKey, Reading, Scope},
     port::{
-        Admission, AllowanceStore, Difference, ExpiredJobs, Extend, Report, ResetUsage, Settle, StartJob,
-        VoidJob,
+        Admission, AllowanceStore, Difference, EntryPage, ExpiredJobs, Extend, ReadEntries, Report,
+        ResetUsage, Settle, StartJob, VoidJob,
     },
 };
 use async_trait::async_trait;
@@ -30,23 +28,35 @@ pub(crate) const ACTIVE: &str = "SELECT (
         WHERE state IN ('reserved', 'started') AND agent_id = a.value AND expires_at > ?2)
     FROM json_each(?1) a ORDER BY a.key";
 
-/// Recomputes every meter from the opening balance and the entries, on one snapshot: as `ledger::differences` does,
-/// without holding them all.
+/// Recomputes every meter from the opening balance and the entries, on one snapshot, without holding them all.
 fn verify(rows: &SqliteRows<'_>) -> Result<Vec<Difference>> {
-    let mut sums = meter::read_sums(rows.sql, meter::OPENING_BALANCE)?;
+    let mut sums = meter::read_sums(rows.sql, meter::OPENING_BALANCE, [])?;
     log::each_move(rows.sql, |Move { key, bucket, delta }| {
         let sum = sums.entry((key, bucket)).or_default();
         *sum = sum.saturating_add(delta);
     })?;
-    let mut both: BTreeMap<(MeterKey, i64), (i64, i64)> =
-        sums.into_iter().map(|(at, entries)| (at, (0, entries))).collect();
-    for (at, meter) in meter::read_sums(rows.sql, meter::ALL_METERS)? {
-        both.entry(at).or_default().0 = meter;
-    }
-    let differs = |((key, bucket), (meter, entries))| {
-        (meter != entries).then_some(Difference { key, bucket, meter, entries })
+    Ok(ledger::differences(&meter::read_sums(rows.sql, meter::ALL_METERS, [])?, &sums))
+}
+
+/// A page of an agent's entries on one snapshot, with the opening balance after the last one.
+fn entries(rows: &SqliteRows<'_>, read: &ReadEntries) -> Result<EntryPage> {
+    let before = match &read.cursor {
+        Some(cursor) => cursor.parse().map_err(|_| Error::invalid("cursor", "must be one of this ledger"))?,
+        None => i64::MAX,
     };
-    Ok(both.into_iter().filter_map(differs).collect())
+    let params = (read.agent_id.as_str(), before, count(read.limit.saturating_add(1)));
+    let mut page = rows.sql.all(log::ENTRIES_OF, params, log::read_entry)?;
+    let more = page.len() > read.limit;
+    page.truncate(read.limit);
+    let next = page.last().filter(|_| more).map(|(number, _)| number.to_string());
+    // A space follows the agent where a model does, and is less than whatever an id may hold.
+    let scope = Scope::Agent(read.agent_id.clone()).to_string();
+    let opening = match next {
+        Some(_) => meter::Sums::new(),
+        None => meter::read_sums(rows.sql, meter::OPENING_OF, (&scope, format!("{scope}!")))?,
+    };
+    let opening = opening.into_iter().map(|((key, bucket), delta)| Move { key, bucket, delta }).collect();
+    Ok(EntryPage { entries: page.into_iter().map(|(_, entry)| entry).collect(), next, opening })
 }
 
 #[async_trait]
@@ -137,6 +147,10 @@ impl AllowanceStore for SqliteStore {
 
     async fn reset_usage(&self, reset: ResetUsage) -> Result<()> {
         self.write(move |rows| ledger::reset_usage(rows, &reset)).await
+    }
+
+    async fn entries(&self, read: ReadEntries) -> Result<EntryPage> {
+        self.read(move |rows| entries(rows, &read)).await
     }
 
     async fn verify(&self) -> Result<Vec<Difference>> {

@@ -180,6 +180,8 @@ fn statements() -> Vec<(String, String)> {
         ("folded entries", fold::DELETE_ENTRIES),
         ("emptied meter", fold::FORGET_METER),
         ("opening balance", meter::OPENING_BALANCE),
+        ("an agent's opening balance", meter::OPENING_OF),
+        ("an agent's entries", log::ENTRIES_OF),
         ("all moves", log::ALL_MOVES),
         ("all meters", meter::ALL_METERS),
         ("counter", transaction::COUNTER),

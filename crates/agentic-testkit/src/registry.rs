@@ -243,6 +243,11 @@ macro_rules! registry {
                 a_run_out_job_settles_later,
                 a_settled_job_stays_settled,
             }
+            ledger {
+                a_ledger_is_read_newest_first,
+                a_ledger_is_paged,
+                what_was_folded_is_an_opening_balance,
+            }
             assign {
                 assign_is_both_or_neither,
                 a_conflict_comes_before_a_refusal,

@@ -1,6 +1,6 @@
 //! The transitions of jobs, and those that touch a job and its task together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -648,19 +648,19 @@ fn existing(rows: &mut dyn Rows, id: &JobId) -> Result<Job> {
     rows.job(id)?.ok_or_else(|| Error::not_found(Kind::Job, id))
 }
 
-/// Recomputes every meter from the entries; answers with what differs, ascending by meter and bucket.
-pub fn differences<'a>(
+/// Holds meters against what the opening balance and the entries sum up to; answers with what differs, ascending by meter
+/// and bucket.
+pub fn differences(
     meters: &BTreeMap<(MeterKey, i64), i64>,
-    entries: impl Iterator<Item = &'a Entry>,
+    sums: &BTreeMap<(MeterKey, i64), i64>,
 ) -> Vec<Difference> {
-    let mut sums: BTreeMap<(MeterKey, i64), (i64, i64)> =
-        meters.iter().map(|(at, value)| (at.clone(), (*value, 0))).collect();
-    for movement in entries.flat_map(|entry| &entry.moves) {
-        let (_, sum) = sums.entry((movement.key.clone(), movement.bucket)).or_default();
-        *sum = sum.saturating_add(movement.delta);
-    }
-    let differs = |((key, bucket), (meter, entries))| {
+    let of =
+        |map: &BTreeMap<(MeterKey, i64), i64>, at: &(MeterKey, i64)| map.get(at).copied().unwrap_or_default();
+    let all: BTreeSet<&(MeterKey, i64)> = meters.keys().chain(sums.keys()).collect();
+    let differs = |at: &(MeterKey, i64)| {
+        let (meter, entries) = (of(meters, at), of(sums, at));
+        let (key, bucket) = at.clone();
         (meter != entries).then_some(Difference { key, bucket, meter, entries })
     };
-    sums.into_iter().filter_map(differs).collect()
+    all.into_iter().filter_map(differs).collect()
 }

@@ -24,10 +24,10 @@ use crate::{
     limit::{MeterKey, Reading, Scope},
     port::{
         Admission, AgentRegistry, AllowanceStore, Append, Assign, Assigned, Beat, BeatAnswer, Block,
-        CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EventLog, EventPage,
-        ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports, Progress, Reap,
-        Register, Renew, Report, ResetUsage, SetDraining, Settings, Settle, StartAttempt, StartJob,
-        TaskStore, Unpark, VoidJob,
+        CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EntryPage, EventLog,
+        EventPage, ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports,
+        Progress, ReadEntries, Reap, Register, Renew, Report, ResetUsage, SetDraining, Settings, Settle,
+        StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
     },
     task::{Page, Task, TaskCursor, TaskFilter, TaskStatus},
 };
@@ -373,8 +373,12 @@ impl AllowanceStore for Memory {
         self.step(|state| ledger::reset_usage(state, &reset))
     }
 
+    async fn entries(&self, read: ReadEntries) -> Result<EntryPage> {
+        self.step(|state| state.page_of(&read))
+    }
+
     async fn verify(&self) -> Result<Vec<Difference>> {
-        self.step(|state| Ok(ledger::differences(&state.meters, state.entries.iter())))
+        self.step(|state| Ok(state.differences()))
     }
 }
 
@@ -418,6 +422,8 @@ impl EventLog for Memory {
                 state.trimmed = last.id;
             }
             state.events.drain(..old);
+            // As much of the ledger, so that it grows no more than the log does.
+            state.fold(before, limit);
             Ok(old)
         })
     }

@@ -170,7 +170,9 @@ impl Rows for State {
     }
 
     fn append_entry(&mut self, entry: Entry) -> Result<()> {
-        self.entries.push(entry);
+        self.last_entry += 1;
+        self.entries_of.entry(entry.agent_id.clone()).or_default().insert(self.last_entry);
+        self.entries.insert(self.last_entry, entry);
         Ok(())
     }
 

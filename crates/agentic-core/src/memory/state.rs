@@ -6,14 +6,15 @@ use crate::{
     allowance::{AgentAllowance, ModelQuota},
     attempt::Attempt,
     clock::Timestamp,
-    engine::AgentRow,
+    engine::{AgentRow, ledger},
+    error::{Error, Result},
     event::{Event, EventId},
     id::{AgentId, JobId, ModelName, TaskId},
-    job::{Entry, Job},
+    job::{Entry, Job, Move},
     lane::{Head, Lane, LaneView, Park},
     limit::{MeterKey, Scope},
     machine::{TaskRow, pending_reason},
-    port::Lanes,
+    port::{Difference, EntryPage, Lanes, ReadEntries},
     task::{Priority, Task, TaskStatus},
 };
 
@@ -43,7 +44,10 @@ pub(super) struct State {
     pub(super) open_jobs: HashMap<Scope, BTreeSet<JobId>>,
     pub(super) expiries: BTreeSet<(Timestamp, JobId)>,
     pub(super) meters: BTreeMap<(MeterKey, i64), i64>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: BTreeMap<u64, Entry>,
+    pub(super) entries_of: HashMap<AgentId, BTreeSet<u64>>,
+    pub(super) last_entry: u64,
+    pub(super) opening: BTreeMap<(MeterKey, i64), i64>,
     pub(super) events: VecDeque<Event>,
     pub(super) history: HashMap<TaskId, Vec<EventId>>,
     pub(super) last_event: EventId,
@@ -102,6 +106,66 @@ impl State {
         } else {
             self.expiries.remove(&expiry);
         }
+    }
+
+    /// Folds at most `limit` of the oldest entries from before `before` into the opening balance, so that the meters
+    /// still are the sum of both. What stands in buckets that stopped counting before it is taken out of the meters
+    /// instead: nobody reads it any more.
+    pub(super) fn fold(&mut self, before: Timestamp, limit: usize) {
+        for _ in 0..limit {
+            let Some(oldest) = self.entries.first_entry().filter(|entry| entry.get().at < before) else {
+                return;
+            };
+            let (number, entry) = oldest.remove_entry();
+            if let Some(own) = self.entries_of.get_mut(&entry.agent_id) {
+                own.remove(&number);
+            }
+            for Move { key, bucket, delta } in entry.moves {
+                let over = key.window.frees_at(bucket).is_some_and(|at| at <= before);
+                let at = (key, bucket);
+                if !over {
+                    let sum = self.opening.entry(at).or_default();
+                    *sum = sum.saturating_add(delta);
+                } else if let Some(meter) = self.meters.get_mut(&at) {
+                    *meter = meter.saturating_sub(delta);
+                    if *meter == 0 {
+                        self.meters.remove(&at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A page of an agent's entries, newest first.
+    pub(super) fn page_of(&self, read: &ReadEntries) -> Result<EntryPage> {
+        let before = match &read.cursor {
+            Some(cursor) => {
+                cursor.parse().map_err(|_| Error::invalid("cursor", "must be one of this ledger"))?
+            }
+            None => u64::MAX,
+        };
+        let own = self.entries_of.get(&read.agent_id);
+        let mut numbers = own.into_iter().flat_map(|own| own.range(..before).rev().copied());
+        let page: Vec<u64> = numbers.by_ref().take(read.limit).collect();
+        let next = page.last().filter(|_| numbers.next().is_some()).map(ToString::to_string);
+        let entries = page.iter().filter_map(|number| self.entries.get(number)).cloned().collect();
+        let opening = self.opening.iter().filter(|((key, _), delta)| {
+            next.is_none() && **delta != 0 && key.scope.agent() == Some(&read.agent_id)
+        });
+        let opening = opening
+            .map(|((key, bucket), delta)| Move { key: key.clone(), bucket: *bucket, delta: *delta })
+            .collect();
+        Ok(EntryPage { entries, next, opening })
+    }
+
+    /// Recomputes every meter; answers with what differs, ascending by meter and bucket.
+    pub(super) fn differences(&self) -> Vec<Difference> {
+        let mut sums = self.opening.clone();
+        for Move { key, bucket, delta } in self.entries.values().flat_map(|entry| &entry.moves) {
+            let sum = sums.entry((key.clone(), *bucket)).or_default();
+            *sum = sum.saturating_add(*delta);
+        }
+        ledger::differences(&self.meters, &sums)
     }
 
     /// A task as it is read: with what waits for it, and why it waits itself.

@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     error::Result,
     id::{AgentId, JobId, ModelName, ProjectName},
-    job::{Job, JobOutcome},
+    job::{Entry, Job, JobOutcome, Move},
     limit::{Limit, MeterKey, Reading},
     usage::Figures,
 };
@@ -119,6 +119,29 @@ pub struct ResetUsage {
     pub agent_id: AgentId,
     /// When.
     pub now: Timestamp,
+}
+
+/// Asks for an agent's entries in the ledger, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadEntries {
+    /// Whose.
+    pub agent_id: AgentId,
+    /// Where to go on: [`EntryPage::next`] of the page before; `None` = at the newest.
+    pub cursor: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A part of an agent's ledger.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EntryPage {
+    /// Newest first.
+    pub entries: Vec<Entry>,
+    /// The cursor of the next page, in the store's own words; absent on the last one.
+    pub next: Option<String>,
+    /// On the last page, what the entries moved that were folded and that still counts: before the oldest one, the meters of
+    /// the agent stood there. Ascending by meter and bucket.
+    pub opening: Vec<Move>,
 }
 
 /// A meter that is not the sum of its entries.
@@ -269,6 +292,13 @@ pub trait AllowanceStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `Unavailable`.
     async fn reset_usage(&self, reset: ResetUsage) -> Result<()>;
+
+    /// Reads a page of an agent's entries, newest first (`a_ledger_is_read_newest_first`, `a_ledger_is_paged`). What was
+    /// folded by age shows as an opening balance (`what_was_folded_is_an_opening_balance`).
+    ///
+    /// # Errors
+    /// `Invalid` for a cursor that is none of its own.
+    async fn entries(&self, read: ReadEntries) -> Result<EntryPage>;
 
     /// Recomputes every meter from the entries; answers with what differs.
     ///

@@ -365,8 +365,9 @@ local function book(kind, job, agent, model, moves)
     local frees_at = (bucket + 1 - limit[5]) * limit[4]
     list[i] = '[' .. q(field_of(limit, bucket)) .. ',' .. delta .. ',' .. n(frees_at) .. ']'
   end
-  redis.call('XADD', P .. 'entries', '*', 'kind', kind, 'at', n(now), 'job', job or '', 'agent', agent,
+  local id = redis.call('XADD', P .. 'entries', '*', 'kind', kind, 'at', n(now), 'job', job or '', 'agent', agent,
     'model', model or '', 'moves', '[' .. table.concat(list, ',') .. ']')
+  redis.call('XADD', P .. 'entries:' .. agent, id, 'e', '')
 end
 
 -- Moves every meter of a line that counts what was used, and warns of limits that cross 80 %.

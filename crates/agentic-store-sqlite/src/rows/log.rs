@@ -25,6 +25,8 @@ pub(crate) const HISTORY: &str =
 pub(crate) const LAST_EVENT: &str =
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)";
 pub(crate) const OLDEST_EVENTS: &str = "SELECT id, at FROM events ORDER BY id LIMIT ?1";
+pub(crate) const ENTRIES_OF: &str = "SELECT id, kind, at, job, agent_id, model, moves FROM entries
+    WHERE agent_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
 pub(crate) const ALL_MOVES: &str = "SELECT moves FROM entries";
 
 static EVENTS: Table = Table::new("events (type, task_id, agent_id, at, payload)", 5, "");
@@ -77,6 +79,20 @@ pub(crate) fn write_entries(sql: Sql<'_>, entries: &[Entry]) -> Result<()> {
         cells.text(entry.agent_id.as_str()).text_opt(entry.model.as_ref()).json(&moves)?;
     }
     sql.insert(&ENTRIES, &cells)
+}
+
+/// Reads the columns of [`ENTRIES_OF`]: an entry with its number.
+pub(crate) fn read_entry(columns: &mut Columns<'_>) -> Result<(i64, Entry)> {
+    let number = columns.get()?;
+    let entry = Entry {
+        kind: columns.named()?,
+        at: columns.at()?,
+        job: columns.parse_opt()?,
+        agent_id: columns.parse()?,
+        model: columns.parse_opt()?,
+        moves: columns.json::<Vec<MoveRecord>>()?.into_iter().map(read_move).collect(),
+    };
+    Ok((number, entry))
 }
 
 /// Visits every movement that was ever booked and not folded.

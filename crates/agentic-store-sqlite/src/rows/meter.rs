@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use agentic_core::{error::Result, job::Move, limit::MeterKey};
 
+use rusqlite::Params;
+
 use crate::sql::{Cells, Sql, Table};
 
 pub(crate) const BUCKETS: &str = "SELECT bucket, value FROM meters
     WHERE scope = ?1 AND meter = ?2 AND period = ?3 AND bucket BETWEEN ?4 AND ?5 ORDER BY bucket";
 pub(crate) const ALL_METERS: &str = "SELECT scope, meter, period, bucket, value FROM meters";
 pub(crate) const OPENING_BALANCE: &str = "SELECT scope, meter, period, bucket, value FROM opening";
+pub(crate) const OPENING_OF: &str = "SELECT scope, meter, period, bucket, value FROM opening
+    WHERE scope >= ?1 AND scope < ?2 AND value <> 0";
 
 /// Sums saturate, as in the memory back end: where an integer would overflow, SQLite goes on with a real.
 const ADD: &str = "ON CONFLICT (scope, meter, period, bucket) DO UPDATE SET value = CASE
@@ -22,9 +26,9 @@ static OPENING: Table = Table::new("opening (scope, meter, period, bucket, value
 /// What meters stand at, or are moved by.
 pub(crate) type Sums = BTreeMap<(MeterKey, i64), i64>;
 
-/// Reads all of a table of sums.
-pub(crate) fn read_sums(sql: Sql<'_>, query: &str) -> Result<Sums> {
-    let sums = sql.all(query, [], |columns| {
+/// Reads sums.
+pub(crate) fn read_sums(sql: Sql<'_>, query: &str, params: impl Params) -> Result<Sums> {
+    let sums = sql.all(query, params, |columns| {
         let key = MeterKey { scope: columns.parse()?, meter: columns.named()?, window: columns.parse()? };
         Ok(((key, columns.get()?), columns.get()?))
     })?;

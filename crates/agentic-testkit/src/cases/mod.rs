@@ -17,6 +17,7 @@ pub mod fence;
 pub mod finish;
 pub mod history;
 pub mod lanes;
+pub mod ledger;
 pub mod limits;
 pub mod metering;
 pub mod parking;

@@ -5,7 +5,7 @@ use agentic_core::{
     error::{Error, Result},
     id::{AgentId, JobId, ModelName},
     limit::{Meter, MeterKey, Scope, Window},
-    port::{ExpiredJobs, Ports},
+    port::{ExpiredJobs, Ports, ReadEntries},
     rpc::{Call, serve},
     task::{Page, TaskFilter},
 };
@@ -36,10 +36,21 @@ pub(super) fn shape(answer: &Result<Value>) -> Value {
     }
 }
 
+/// The shape of the answer of a call, without what each store words for itself.
+fn shape_of(call: &Call, answer: &Result<Value>) -> Value {
+    let mut shape = shape(answer);
+    if matches!(call, Call::AllowancesEntries { .. })
+        && let Some(next) = shape.pointer_mut("/ok/next")
+    {
+        *next = json!(!next.is_null());
+    }
+    shape
+}
+
 /// Has both serve a call; says what they answered if it is not the same. The left answer comes along.
 pub(super) async fn both(left: &Ports, right: &Ports, call: &Call) -> (Result<Value>, Option<String>) {
     let answers = (serve(left, call.clone()).await, serve(right, call.clone()).await);
-    let shapes = (shape(&answers.0), shape(&answers.1));
+    let shapes = (shape_of(call, &answers.0), shape_of(call, &answers.1));
     let parted = (shapes.0 != shapes.1).then(|| format!("left  {}\nright {}", shapes.0, shapes.1));
     (answers.0, parted)
 }
@@ -79,6 +90,8 @@ pub(super) async fn all_reads(left: &Ports, now: Timestamp) -> Result<Vec<Call>>
     }
     for agent in AGENTS {
         let agent: AgentId = id(agent);
+        let read = ReadEntries { agent_id: agent.clone(), cursor: None, limit: 1_000 };
+        calls.push(Call::AllowancesEntries { read });
         calls.extend((0..=3).map(|incarnation| Call::TasksAssigned {
             agent: agent.clone(),
             incarnation,

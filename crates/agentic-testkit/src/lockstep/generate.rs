@@ -8,7 +8,7 @@ use agentic_core::{
     error::{Error, Result},
     event::{EventType, NewEvent},
     id::{AgentId, JobId, ModelName, TaskId},
-    port::{Append, ExpiredJobs, Finish, Heartbeat, Mark, Ports, Reap, Register, SetDraining},
+    port::{Append, ExpiredJobs, Finish, Heartbeat, Mark, Ports, ReadEntries, Reap, Register, SetDraining},
     rpc::Call,
     task::{Page, Priority, Task, TaskFilter, TaskStatus},
 };
@@ -306,7 +306,7 @@ impl Generator {
 
     async fn read(&mut self, left: &Ports, now: Timestamp) -> Result<Call> {
         let aim = self.aim(left, OPEN).await?;
-        Ok(match self.rng.u32(0..7) {
+        Ok(match self.rng.u32(0..8) {
             0 => Call::TasksGet { id: aim.id, now },
             1 => {
                 let filter = TaskFilter {
@@ -331,6 +331,10 @@ impl Generator {
                 Call::EventsAfter { cursor, limit: self.rng.usize(1..20) }
             }
             5 => Call::AllowancesExpired { expired: ExpiredJobs { limit: self.rng.usize(1..6), now } },
+            6 => {
+                let read = ReadEntries { agent_id: aim.agent, cursor: None, limit: self.rng.usize(1..6) };
+                Call::AllowancesEntries { read }
+            }
             _ => {
                 let agents = vec![aim.agent, self.any_agent()];
                 Call::AllowancesActiveJobs { agents, now }
