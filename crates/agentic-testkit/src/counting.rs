@@ -16,6 +16,11 @@ use serde_json::Value;
 /// Calls by method and by what they came to (`ok`, or the error's code).
 pub type Counts = BTreeMap<(&'static str, &'static str), usize>;
 
+/// What a call came to: `ok`, or the error's code.
+pub(crate) fn code(answer: &Result<Value>) -> &'static str {
+    answer.as_ref().map_or_else(Error::code, |_| "ok")
+}
+
 /// Ports that count their calls.
 #[derive(Debug)]
 pub struct Counting {
@@ -46,8 +51,8 @@ impl Transport for Counting {
     async fn call(&self, call: Call) -> Result<Value> {
         let method = call.method();
         let answer = serve(&self.inner, call).await;
-        let code = answer.as_ref().map_or_else(Error::code, |_| "ok");
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry((method, code)).or_default() += 1;
+        let counted = (method, code(&answer));
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(counted).or_default() += 1;
         answer
     }
 }

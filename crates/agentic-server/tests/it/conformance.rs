@@ -19,7 +19,8 @@ agentic_testkit::conformance!(fixture);
 #[tokio::test]
 async fn random_operations_agree_with_memory() {
     let plan = Plan::read(|name| std::env::var(name).ok()).unwrap();
-    if let Err(divergence) = agrees_with_memory(&plan, fixture).await {
-        panic!("{divergence}");
+    match agrees_with_memory(&plan, fixture).await {
+        Ok(tally) => eprintln!("{tally}"),
+        Err(divergence) => panic!("{divergence}"),
     }
 }

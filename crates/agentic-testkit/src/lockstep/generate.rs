@@ -134,6 +134,9 @@ impl Generator {
         if matches!(kind, Kind::Assign) && !any(TaskStatus::Pending) && self.chance(90) {
             kind = Kind::Create;
         }
+        if matches!(kind, Kind::Create) && tasks.len() == TASKS.len() && self.chance(80) {
+            kind = Kind::Prune;
+        }
         let now = self.moment();
         match kind {
             Kind::Create => self.create(left, now).await,
@@ -153,7 +156,8 @@ impl Generator {
             Kind::Park => self.park(left, now).await,
             Kind::Log => Ok(self.log(now)),
             Kind::Prune => {
-                let before = now.minus(Duration::from_secs(self.rng.u64(0..5_000)));
+                let age = if self.chance(50) { 0 } else { self.rng.u64(0..5_000) };
+                let before = now.minus(Duration::from_secs(age));
                 Ok(Call::TasksPrune { before, limit: self.rng.usize(1..4) })
             }
             Kind::Read => self.read(left, now).await,

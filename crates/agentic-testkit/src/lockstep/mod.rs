@@ -10,6 +10,8 @@ mod calls;
 mod check;
 mod generate;
 mod run;
+mod tally;
 mod tasks;
 
-pub use run::{Divergence, Plan, SEED_VAR, STEPS_VAR, agrees_with_memory, lockstep, replay};
+pub use run::{Divergence, Plan, SEED_VAR, STEPS_VAR, WORLDS_VAR, agrees_with_memory, lockstep, replay};
+pub use tally::Tally;

@@ -3,23 +3,29 @@
 use std::fmt;
 
 use agentic_core::{error::Result, memory::Memory, rpc::Call};
+use futures_util::StreamExt as _;
 
 use super::{
     calls::{all_reads, both},
     check::Watch,
     generate::Generator,
+    tally::Tally,
 };
 use crate::{Fixture, given::t};
 
-/// The environment variable that names one seed to run instead of the fixed ones.
+/// The environment variable that names the first seed to run, instead of the fixed ones.
 pub const SEED_VAR: &str = "AGENTIC_TEST_SEED";
+/// The environment variable that says how many seeds to run, each in a world of its own.
+pub const WORLDS_VAR: &str = "AGENTIC_TEST_WORLDS";
 /// The environment variable that says how many steps a seed runs.
 pub const STEPS_VAR: &str = "AGENTIC_TEST_STEPS";
 
 /// The most replays that shrinking takes.
 const MAX_REPLAYS: usize = 400;
 /// How many steps lie between two comparisons of everything.
-const COMPARE_ALL: usize = 40;
+const COMPARE_ALL: usize = 100;
+/// How many reads of such a comparison are under way at once.
+const AT_ONCE: usize = 16;
 
 /// Which sequences to run.
 #[derive(Debug, Clone)]
@@ -31,7 +37,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads [`SEED_VAR`] and [`STEPS_VAR`] through `variable`; without them, eight fixed seeds of 250 steps.
+    /// Reads [`SEED_VAR`], [`WORLDS_VAR`] and [`STEPS_VAR`] through `variable`; without them, eight fixed seeds of 250
+    /// steps, and of a seed that is named, one world.
     ///
     /// # Errors
     /// The name of a variable that is not a whole number.
@@ -41,7 +48,10 @@ impl Plan {
             Some(Ok(number)) => Ok(Some(number)),
             Some(Err(_)) => Err(format!("{name} must be a whole number")),
         };
-        let seeds = number(SEED_VAR)?.map_or_else(|| (1..=8).collect(), |seed| vec![seed]);
+        let seed = number(SEED_VAR)?;
+        let worlds = number(WORLDS_VAR)?.unwrap_or(if seed.is_some() { 1 } else { 8 });
+        let first = seed.unwrap_or(1);
+        let seeds = (0..worlds).map(|world| first.wrapping_add(world)).collect();
         let steps = usize::try_from(number(STEPS_VAR)?.unwrap_or(250)).unwrap_or(usize::MAX);
         Ok(Self { seeds, steps })
     }
@@ -69,25 +79,27 @@ impl fmt::Display for Divergence {
     }
 }
 
-/// Runs a plan on memory and another back end.
+/// Runs a plan on memory and another back end; tells what was run. The calls of a seed depend on memory alone, so every
+/// back end that agrees with it was given the same ones, and gave the same answers.
 ///
 /// # Errors
 /// The first sequence on which they part.
 pub async fn agrees_with_memory(
     plan: &Plan,
     other: impl AsyncFn() -> Fixture,
-) -> std::result::Result<(), Box<Divergence>> {
+) -> std::result::Result<Tally, Box<Divergence>> {
     lockstep(plan, async || (Fixture::new(Memory::new().ports()), other().await)).await
 }
 
-/// Runs a plan on two back ends, in fresh worlds for each seed.
+/// Runs a plan on two back ends, in fresh worlds for each seed; tells what was run.
 ///
 /// # Errors
 /// The first sequence on which they part.
 pub async fn lockstep(
     plan: &Plan,
     worlds: impl AsyncFn() -> (Fixture, Fixture),
-) -> std::result::Result<(), Box<Divergence>> {
+) -> std::result::Result<Tally, Box<Divergence>> {
+    let mut tally = Tally::default();
     for &seed in &plan.seeds {
         let (left, right) = worlds().await;
         let mut pair = Pair::new(&left, &right);
@@ -109,8 +121,9 @@ pub async fn lockstep(
         if let Some(what) = parted {
             return Err(Box::new(shrink(seed, calls, what, &worlds).await));
         }
+        tally.add(pair.tally);
     }
-    Ok(())
+    Ok(tally)
 }
 
 /// Runs kept calls on two back ends; says what parts them.
@@ -159,13 +172,14 @@ struct Pair<'a> {
     left: &'a Fixture,
     right: &'a Fixture,
     watch: Watch,
+    tally: Tally,
     steps: usize,
     now: agentic_core::clock::Timestamp,
 }
 
 impl<'a> Pair<'a> {
     fn new(left: &'a Fixture, right: &'a Fixture) -> Self {
-        Self { left, right, watch: Watch::default(), steps: 0, now: t(0) }
+        Self { left, right, watch: Watch::default(), tally: Tally::default(), steps: 0, now: t(0) }
     }
 
     /// Does a call on both; says what parted them, or what it broke.
@@ -175,6 +189,9 @@ impl<'a> Pair<'a> {
         let (answer, parted) = both(self.left, self.right, call).await;
         if parted.is_some() {
             return parted;
+        }
+        if let Err(error) = self.tally.count(self.left, call, &answer).await {
+            return told(Some(Err(error)));
         }
         let broken = told(self.watch.after(self.left, call, &answer).await.transpose());
         if broken.is_some() || !self.steps.is_multiple_of(COMPARE_ALL) {
@@ -189,12 +206,12 @@ impl<'a> Pair<'a> {
             Ok(reads) => reads,
             Err(error) => return told(Some(Err(error))),
         };
-        for read in reads {
-            if let (_, Some(parted)) = both(self.left, self.right, &read).await {
-                return Some(format!("reading {read:?}:\n{parted}"));
-            }
-        }
-        None
+        let compared = futures_util::stream::iter(reads).map(async |read| {
+            let (_, parted) = both(self.left, self.right, &read).await;
+            parted.map(|parted| format!("reading {read:?}:\n{parted}"))
+        });
+        let mut parted = std::pin::pin!(compared.buffered(AT_ONCE).filter_map(std::future::ready));
+        parted.next().await
     }
 }
 
