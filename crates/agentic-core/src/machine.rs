@@ -271,7 +271,11 @@ pub fn check_holder(task: &Task, agent: Option<&AgentId>, attempt: Option<u32>) 
     Ok(())
 }
 
-fn check_claimable(task: &Task, attempt: u32, now: Timestamp) -> Result<()> {
+/// Refuses a task that nobody can claim as this attempt now.
+///
+/// # Errors
+/// `Conflict`: `already_claimed` with the holder, `not_claimable`, `not_ready`, `stale_attempt`.
+pub fn check_claimable(task: &Task, attempt: u32, now: Timestamp) -> Result<()> {
     match task.status {
         TaskStatus::Pending => {}
         TaskStatus::InProgress => {

@@ -9,9 +9,10 @@ use agentic_core::{
     attempt::{Attempt, AttemptOutcome, Ending},
     clock::Timestamp,
     error::{Error, Result},
-    job::{Job, JobOutcome},
-    port::{EndAttempt, ExpiredJobs, Finish, Reap, Settle},
+    job::{Job, JobOutcome, JobState},
+    port::{EndAttempt, ExpiredJobs, Finish, Reap, Report, Settle},
     task::Task,
+    usage::Figures,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -190,6 +191,21 @@ impl Reaper {
         if attempt.as_ref().is_some_and(|attempt| attempt.ended_at.is_none()) {
             // Its attempt runs, or expires in its own step, which settles both.
             return Ok(false);
+        }
+        let started = attempt.as_ref().is_some_and(|attempt| attempt.started_at.is_some());
+        if started && job.state == JobState::Reserved {
+            // A saga was cut off between the two: what ran counts as one used job.
+            let report = Report {
+                job: job.id.clone(),
+                agent_id: job.agent_id.clone(),
+                model: None,
+                figures: Figures::default(),
+                limits: Vec::new(),
+                price: None,
+                expires_at: job.expires_at,
+                now,
+            };
+            ports.allowances.report(report).await?;
         }
         let recorded = attempt.and_then(|attempt| attempt.outcome);
         let outcome = recorded.map_or(JobOutcome::Failed, AttemptOutcome::job_outcome);

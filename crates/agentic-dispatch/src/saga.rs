@@ -2,20 +2,26 @@
 //!
 //! Between any two steps the process may die, and a step that answers `Unavailable` may have been done:
 //!
-//! - `assign` admits, then claims. A claim that was lost is voided by its admission's own id; one whose outcome is not
-//!   known leaves a reservation that ends with its lease.
+//! - `assign` admits, then claims. A claim that was lost is voided by its admission's own id, and so is an admission
+//!   whose answer did not come, since it is never claimed for. A claim whose answer did not come leaves a reservation
+//!   that ends with its lease: the task may have it.
 //! - `start` moves the task, then the job; repeating it completes what is missing.
 //! - `beat` charges, extends the reservation, then renews the lease: a reservation never ends before its lease.
 //! - `finish` moves the task, then settles. A job left open is settled by the reaper from its attempt's record.
+//!
+//! What an attempt that had started leaves behind has always started: whatever step comes next (a beat, a report, its
+//! end, the reaper's settlement) starts a job that a crash left reserved, so that it counts as one used job.
 
 use agentic_core::{
     agent::AgentStatus,
-    attempt::Attempt,
+    allowance::UsageAnswer,
+    attempt::{Attempt, AttemptOutcome},
+    clock::Timestamp,
     engine::{agents::check_incarnation, ledger::MAX_BEAT},
     error::{ConflictCode, Error, Kind, Result},
     id::JobId,
     job::{Job, JobOutcome, JobState},
-    machine::check_holder,
+    machine::{check_claimable, check_holder},
     port::{
         Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Claim, Extend, Finish, Finished, Ledger, Ports,
         Renew, Report, Settle, StartAttempt, StartJob, VoidJob,
@@ -24,6 +30,10 @@ use agentic_core::{
     usage::{Directive, Figures},
 };
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
+
+/// How many attempts of one beat are renewed at once.
+const AT_ONCE: usize = 16;
 
 /// A [`Ledger`] over ports that do not share a transaction. Its own `ledger` port is not used.
 #[derive(Debug, Clone)]
@@ -59,6 +69,13 @@ impl Saga {
         Ok(())
     }
 
+    /// Takes back an admission for which nothing was claimed; one that stays ends by itself.
+    async fn give_back(&self, void: VoidJob) {
+        if let Err(error) = self.ports.allowances.void(void).await {
+            tracing::debug!(%error, "an admission was not taken back; it ends with its reservation");
+        }
+    }
+
     /// Who was admitted first holds the task, or is about to: its claim is the only one that can follow.
     async fn lost_to_another(&self, job: &JobId, error: Error) -> Error {
         match self.ports.allowances.job(job).await {
@@ -71,12 +88,12 @@ impl Saga {
         }
     }
 
-    /// The task, if this start of the agent holds this attempt of it; else why not.
+    /// The attempt and its lease, if this start of the agent holds it; else why not.
     async fn held_by(
         &self,
         beat: &Beat,
         named: &BeatAttempt,
-    ) -> Result<std::result::Result<Attempt, &'static str>> {
+    ) -> Result<std::result::Result<(Attempt, Option<Timestamp>), &'static str>> {
         let id = &named.job;
         let task = match self.ports.tasks.get(&id.task, beat.now).await {
             Ok(task) => task,
@@ -91,7 +108,7 @@ impl Saga {
         }
         let attempt = self.ports.tasks.attempt(id).await?;
         let own = |attempt: &Attempt| beat.incarnation.is_none_or(|n| n == attempt.incarnation);
-        Ok(attempt.filter(own).ok_or("lease_lost"))
+        Ok(attempt.filter(own).map(|attempt| (attempt, task.lease_expires_at)).ok_or("lease_lost"))
     }
 
     /// Starts an attempt by its first beat; `false` when its reservation ran out before.
@@ -122,8 +139,8 @@ impl Saga {
         let Some(job) = job.filter(|job| job.agent_id == beat.agent_id) else {
             return Ok(stop("lease_lost"));
         };
-        let attempt = match self.held_by(beat, named).await? {
-            Ok(attempt) if self.begin(beat, &attempt, &job).await? => attempt,
+        let (attempt, lease) = match self.held_by(beat, named).await? {
+            Ok((attempt, lease)) if self.begin(beat, &attempt, &job).await? => (attempt, lease),
             refused => {
                 if let Some(figures) = named.figures {
                     self.charge(&job, figures, now).await?;
@@ -136,8 +153,8 @@ impl Saga {
             return Ok(stop("time_bound"));
         }
         if standing.directive == Directive::Stop {
-            let lease_expires_at = Some(job.expires_at);
-            return Ok(BeatAnswer { lease_expires_at, ..stop(&standing.reason.unwrap_or_default()) });
+            // Its own lease: a reservation may have been extended for a renewal that never came.
+            return Ok(BeatAnswer { lease_expires_at: lease, ..stop(&standing.reason.unwrap_or_default()) });
         }
         let expires_at = attempt.renewed_until(now).max(job.expires_at);
         let extended = self.ports.allowances.extend(Extend { job: job.id.clone(), expires_at, now }).await;
@@ -163,13 +180,13 @@ impl Saga {
         })
     }
 
+    /// Whether an attempt is recorded as started.
+    async fn has_started(&self, id: &JobId) -> Result<bool> {
+        Ok(self.ports.tasks.attempt(id).await?.is_some_and(|attempt| attempt.started_at.is_some()))
+    }
+
     /// Charges a job that exists: its own pinned limits hold.
-    async fn charge(
-        &self,
-        job: &Job,
-        figures: Figures,
-        now: agentic_core::clock::Timestamp,
-    ) -> Result<agentic_core::allowance::UsageAnswer> {
+    async fn charge(&self, job: &Job, figures: Figures, now: Timestamp) -> Result<UsageAnswer> {
         let report = Report {
             job: job.id.clone(),
             agent_id: job.agent_id.clone(),
@@ -194,15 +211,9 @@ impl Ledger for Saga {
         {
             return Err(Error::invalid("assign", "both halves must name the same job, agent and expiry"));
         }
+        // What cannot be claimed is not admitted; to try the claim for its answer might succeed a moment later.
         let task = self.ports.tasks.get(&claim.job.task, claim.now).await?;
-        if task.status != TaskStatus::Pending
-            || task.ready_at() > claim.now
-            || task.attempt + 1 != claim.job.attempt
-        {
-            // It cannot be claimed, and the store knows best why.
-            let task = self.ports.tasks.claim(claim).await?;
-            return Ok(Assigned { task });
-        }
+        check_claimable(&task, claim.job.attempt, claim.now)?;
         self.check_agent(&claim).await?;
         let (job, now, dispatched) = (claim.job.clone(), claim.now, claim.dispatched);
         let void = VoidJob { job: job.clone(), admission: admission.id.clone(), now };
@@ -211,20 +222,26 @@ impl Ledger for Saga {
             Err(error) if error.is_conflict(ConflictCode::AlreadyAdmitted) => {
                 return Err(self.lost_to_another(&job, error).await);
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                if error.is_retryable() {
+                    self.give_back(void).await;
+                }
+                return Err(error);
+            }
         }
         let task = match self.ports.tasks.claim(claim).await {
             Ok(task) => task,
             Err(error) => {
                 // Where nobody knows whether it was claimed, the reservation ends with its lease.
                 if !error.is_retryable() {
-                    self.ports.allowances.void(void).await?;
+                    self.give_back(void).await;
                 }
                 return Err(error);
             }
         };
-        if !dispatched {
-            self.ports.allowances.start(StartJob { job, now }).await?;
+        if !dispatched && let Err(error) = self.ports.allowances.start(StartJob { job, now }).await {
+            // The task is taken: whoever holds it must know, and its next word starts the job.
+            tracing::debug!(%error, task = %task.id, "an attempt runs whose job has not started yet");
         }
         Ok(Assigned { task })
     }
@@ -246,8 +263,8 @@ impl Ledger for Saga {
             return Err(Error::invalid("attempts", "must be at most 1000"));
         }
         let mut answers = Vec::with_capacity(beat.attempts.len());
-        for named in &beat.attempts {
-            answers.push(self.beat_one(&beat, named).await?);
+        for some in beat.attempts.chunks(AT_ONCE) {
+            answers.extend(try_join_all(some.iter().map(|named| self.beat_one(&beat, named))).await?);
         }
         Ok(answers)
     }
@@ -264,17 +281,16 @@ impl Ledger for Saga {
         };
         let id = JobId::new(task, attempt);
         let Some(job) = self.ports.allowances.job(&id).await? else { return Ok(finished) };
-        if starts && job.state == JobState::Reserved && job.is_live(now) {
-            self.ports.allowances.start(StartJob { job: id.clone(), now }).await?;
-        }
-        if let Some(figures) = figures {
-            self.charge(&job, figures, now).await?;
+        // A report starts its job, whatever became of the reservation.
+        let unstarted = job.state == JobState::Reserved && (starts || self.has_started(&id).await?);
+        if figures.is_some() || unstarted {
+            self.charge(&job, figures.unwrap_or_default(), now).await?;
         }
         let outcome = match finished {
             Finished::Accepted(_) => outcome.job_outcome(),
             Finished::Late { .. } => {
                 let recorded = self.ports.tasks.attempt(&id).await?.and_then(|attempt| attempt.outcome);
-                recorded.map_or(JobOutcome::Failed, agentic_core::attempt::AttemptOutcome::job_outcome)
+                recorded.map_or(JobOutcome::Failed, AttemptOutcome::job_outcome)
             }
         };
         match self.ports.allowances.settle(Settle { job: id, outcome, now }).await {
