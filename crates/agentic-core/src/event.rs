@@ -85,6 +85,47 @@ event_types! {
     LimitsChanged => "limits_changed",
 }
 
+/// Whose transitions tell something; where the three live on different stores, their events stand in different logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The tasks'.
+    Tasks,
+    /// The agents'.
+    Agents,
+    /// The allowances'.
+    Allowances,
+}
+
+impl EventType {
+    /// Whose transitions tell it.
+    pub const fn side(self) -> Side {
+        match self {
+            Self::AgentRegistered | Self::AgentDeregistered | Self::AgentOffline | Self::AgentOnline => {
+                Side::Agents
+            }
+            Self::QuotaWarning | Self::UsageRecorded | Self::LimitsChanged => Side::Allowances,
+            // The last is told when a lane is parked.
+            Self::TaskCreated
+            | Self::TaskClaimed
+            | Self::TaskDispatched
+            | Self::TaskUpdated
+            | Self::TaskCompleted
+            | Self::TaskRetryScheduled
+            | Self::TaskDeadLettered
+            | Self::TaskBlocked
+            | Self::TaskUnblocked
+            | Self::TaskCancelled
+            | Self::TaskReleased
+            | Self::TaskRequeued
+            | Self::LeaseExpired
+            | Self::LateResult
+            | Self::DispatchFailedNoAgent
+            | Self::DispatchFailedQuota
+            | Self::QuotaExceeded => Side::Tasks,
+        }
+    }
+}
+
 impl fmt::Display for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -146,6 +187,14 @@ impl NewEvent {
     pub fn numbered(self, id: EventId) -> Event {
         let Self { kind, task_id, agent_id, timestamp, payload } = self;
         Event { id, kind, task_id, agent_id, timestamp, payload }
+    }
+}
+
+/// The event as another log numbers it.
+impl From<Event> for NewEvent {
+    fn from(event: Event) -> Self {
+        let Event { id: _, kind, task_id, agent_id, timestamp, payload } = event;
+        Self { kind, task_id, agent_id, timestamp, payload }
     }
 }
 

@@ -150,7 +150,7 @@ pub async fn feed(
 }
 
 /// The first cursor after a trimmed one that the log takes, by halving what lies between it and the newest event.
-async fn after_trimmed(log: &dyn EventLog, mut trimmed: EventId) -> Result<EventId> {
+pub(crate) async fn after_trimmed(log: &dyn EventLog, mut trimmed: EventId) -> Result<EventId> {
     let mut taken = log.last().await?;
     while taken > trimmed.saturating_add(1) {
         let middle = trimmed + (taken - trimmed) / 2;

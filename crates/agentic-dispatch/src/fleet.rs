@@ -16,7 +16,7 @@ use agentic_core::{
 
 use crate::{
     agents::AgentService, allowances::AllowanceService, dispatcher::Dispatcher, limits::LimitBook,
-    limits::LimitCache, policy::Policy, reaper::Reaper, router::Router, tasks::TaskService,
+    limits::LimitCache, outbox::Outbox, policy::Policy, reaper::Reaper, router::Router, tasks::TaskService,
 };
 
 /// A fleet; clones share it.
@@ -28,6 +28,7 @@ pub struct Fleet {
 #[derive(Debug)]
 struct Inner {
     ports: Ports,
+    outboxes: Vec<Outbox>,
     clock: Arc<dyn Clock>,
     policy: Policy,
     limits: LimitCache,
@@ -39,11 +40,20 @@ struct Inner {
 }
 
 impl Fleet {
-    /// A fleet over these ports.
+    /// A fleet over these ports, which keep everything in one place.
     ///
     /// # Errors
     /// `Invalid` for a policy that cannot work.
     pub fn new(ports: Ports, clock: Arc<dyn Clock>, policy: Policy) -> Result<Self> {
+        Self::apart(ports, Vec::new(), clock, policy)
+    }
+
+    /// A fleet whose agents or allowances live on other stores than its tasks: `outboxes` are what hands their events
+    /// on, one a store. The ledger of such ports is a [`crate::Saga`].
+    ///
+    /// # Errors
+    /// `Invalid` for a policy that cannot work.
+    pub fn apart(ports: Ports, outboxes: Vec<Outbox>, clock: Arc<dyn Clock>, policy: Policy) -> Result<Self> {
         policy.validate()?;
         let jitter = policy.jitter_seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         // Whoever starts after an outage may look before the reaper's first sweep does.
@@ -51,6 +61,7 @@ impl Fleet {
         Ok(Self {
             inner: Arc::new(Inner {
                 ports,
+                outboxes,
                 clock,
                 policy,
                 limits: LimitCache::default(),
@@ -64,6 +75,11 @@ impl Fleet {
     /// The ports.
     pub fn ports(&self) -> &Ports {
         &self.inner.ports
+    }
+
+    /// What hands on the events of other stores; somebody has to run each ([`Outbox::run`]).
+    pub fn outboxes(&self) -> &[Outbox] {
+        &self.inner.outboxes
     }
 
     /// The policy.

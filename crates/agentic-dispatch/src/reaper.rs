@@ -223,7 +223,10 @@ impl Reaper {
         let (ports, policy) = (self.fleet.ports(), self.fleet.policy());
         for _ in 0..STEP.1 {
             let tasks = ports.tasks.prune(now.minus(policy.keep_tasks), STEP.0).await?;
-            let events = ports.events.trim(now.minus(policy.keep_events), STEP.0).await?;
+            let mut events = ports.events.trim(now.minus(policy.keep_events), STEP.0).await?;
+            for outbox in self.fleet.outboxes() {
+                events = events.max(outbox.trim(now, STEP.0).await?);
+            }
             if tasks.max(events) < STEP.0 {
                 self.memory.lock().unwrap_or_else(PoisonError::into_inner).pruned_at = Some(now);
                 break;

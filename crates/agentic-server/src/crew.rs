@@ -14,8 +14,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Where events are logged.
 const TARGET: &str = "agentic::events";
 
-/// Runs so many dispatchers, a reaper, and a log of events (target `agentic::events`, at debug) until `stop` is
-/// cancelled. One that panics or gives up is logged and started anew; dropping the future ends them all.
+/// Runs so many dispatchers, a reaper, what hands on the events of other stores, and a log of events (target
+/// `agentic::events`, at debug) until `stop` is cancelled. One that panics or gives up is logged and started anew; dropping the future ends them all.
 pub async fn run_fleet(fleet: Fleet, dispatchers: usize, stop: CancellationToken) {
     let mut crew = JoinSet::new();
     for _ in 0..dispatchers {
@@ -36,6 +36,16 @@ pub async fn run_fleet(fleet: Fleet, dispatchers: usize, stop: CancellationToken
             Ok(())
         }
     }));
+    for outbox in fleet.outboxes().to_vec() {
+        let token = stop.clone();
+        crew.spawn(supervise("outbox", stop.clone(), move || {
+            let (outbox, stop) = (outbox.clone(), token.clone());
+            async move {
+                outbox.run(stop).await;
+                Ok(())
+            }
+        }));
+    }
     // Reading the log costs the store something, so it is read only where somebody looks.
     if tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
         let token = stop.clone();

@@ -6,6 +6,7 @@ mod crashes;
 mod dispatching;
 mod emitters;
 mod lifecycle;
+mod outbox;
 mod reaping;
 mod review_budgets;
 mod review_dispatching;
