@@ -8,7 +8,7 @@ use agentic_core::{
     error::Result,
     id::JobId,
     task::{Task, TaskStatus},
-    usage::{Directive, Figures},
+    usage::Figures,
 };
 use tokio::{
     sync::watch,
@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     api::{Api, CALL, bounded, pauses, worth_retrying},
     config::WorkerConfig,
-    files::AttemptFiles,
+    files::{AttemptFiles, Control},
     order::{Lease, Order, Orders, after},
     process::{Launch, Process, describe},
     relay::{relay, usage_report},
@@ -195,18 +195,18 @@ impl Attempt {
         let mut receiver = self.orders.subscribe();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut told, mut asked, mut killed) = (Directive::Continue, None, None);
+        let (mut told, mut asked, mut killed) = (Control::default(), None, None);
         loop {
             let orders = receiver.borrow_and_update().clone();
             let now = Instant::now();
             let ask_at = orders.ask_at(now, grace);
             let must_end = ask_at.is_some_and(|at| at <= now);
-            let directive = if must_end { Directive::Stop } else { orders.order.directive() };
-            if directive > told {
-                told = directive;
-                if let Err(error) = files.direct(directive) {
+            let control = orders.control(must_end);
+            if control != told {
+                if let Err(error) = files.tell(&control) {
                     tracing::warn!(job = %self.job, %error, "could not pass a directive on");
                 }
+                told = control;
             }
             if must_end && asked.is_none() {
                 let cause = self.cause(&orders, now);
@@ -392,7 +392,7 @@ impl Attempt {
             ("AGENTIC_AGENT_ID", self.config.agent.id.as_str().into()),
             ("AGENTIC_BASE_URL", self.config.base_url.as_str().into()),
             ("AGENTIC_REPORT_FILE", files.report().into()),
-            ("AGENTIC_DIRECTIVE_FILE", files.directive().into()),
+            ("AGENTIC_CONTROL_FILE", files.control().into()),
         ]
     }
 }

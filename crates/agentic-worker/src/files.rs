@@ -7,8 +7,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use agentic_core::{task::Task, usage::Directive};
+use agentic_core::{amount::Amount, task::Task, usage::Directive};
+use serde::Serialize;
 use tempfile::TempDir;
+
+/// What a command is told while it runs: one JSON object on a line of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Control {
+    /// What to do.
+    pub(crate) directive: Directive,
+    /// Why, unless it is to go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// Tokens left under the tightest limit, as of the last answer of the server; absent = unlimited, or not known yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remaining_tokens: Option<Amount>,
+}
 
 /// The files that an attempt and its command share; removed with this value.
 #[derive(Debug)]
@@ -17,7 +31,7 @@ pub(crate) struct AttemptFiles {
 }
 
 impl AttemptFiles {
-    /// Makes the directory (0700), the task's JSON on one line, an empty report and a directive (0600 each).
+    /// Makes the directory (0700), the task's JSON on one line, an empty report and the control file (0600 each).
     pub(crate) fn create(task: &Task) -> io::Result<Self> {
         let mut builder = tempfile::Builder::new();
         let dir = builder.prefix("agentic-").permissions(Permissions::from_mode(0o700)).tempdir()?;
@@ -26,7 +40,7 @@ impl AttemptFiles {
         json.push(b'\n');
         write_private(&files.task(), &json)?;
         write_private(&files.report(), b"")?;
-        files.direct(Directive::Continue)?;
+        files.tell(&Control::default())?;
         Ok(files)
     }
 
@@ -41,20 +55,17 @@ impl AttemptFiles {
     }
 
     /// What the command is told.
-    pub(crate) fn directive(&self) -> PathBuf {
-        self.dir.path().join("directive")
+    pub(crate) fn control(&self) -> PathBuf {
+        self.dir.path().join("control.json")
     }
 
-    /// Tells the command, in one step: who reads sees the old word or the new one.
-    pub(crate) fn direct(&self, directive: Directive) -> io::Result<()> {
-        let word = match directive {
-            Directive::Continue => "continue\n",
-            Directive::WrapUp => "wrap_up\n",
-            Directive::Stop => "stop\n",
-        };
-        let fresh = self.dir.path().join("directive.new");
-        write_private(&fresh, word.as_bytes())?;
-        fs::rename(fresh, self.directive())
+    /// Tells the command, in one step: who reads sees the old word or the new one, each of them whole.
+    pub(crate) fn tell(&self, control: &Control) -> io::Result<()> {
+        let mut json = serde_json::to_vec(control)?;
+        json.push(b'\n');
+        let fresh = self.dir.path().join("control.new");
+        write_private(&fresh, &json)?;
+        fs::rename(fresh, self.control())
     }
 }
 
@@ -75,14 +86,25 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let dir = files.task().parent().unwrap().to_owned();
         assert_eq!(mode(&dir), 0o700);
-        for file in [files.task(), files.report(), files.directive()] {
+        for file in [files.task(), files.report(), files.control()] {
             assert_eq!(mode(&file), 0o600, "{}", file.display());
         }
         let json = fs::read_to_string(files.task()).unwrap();
         assert_eq!(json.lines().count(), 1);
         assert_eq!(serde_json::from_str::<Task>(&json).unwrap(), task);
-        files.direct(Directive::WrapUp).unwrap();
-        assert_eq!(fs::read_to_string(files.directive()).unwrap(), "wrap_up\n");
+        let told = || fs::read_to_string(files.control()).unwrap();
+        assert_eq!(told(), "{\"directive\":\"continue\"}\n");
+        let control = Control {
+            directive: Directive::WrapUp,
+            reason: Some("90 used of 100:\nagent:a tokens day".to_owned()),
+            remaining_tokens: Some(10u32.into()),
+        };
+        files.tell(&control).unwrap();
+        let reason = "90 used of 100:\\nagent:a tokens day";
+        assert_eq!(
+            told(),
+            format!("{{\"directive\":\"wrap_up\",\"reason\":\"{reason}\",\"remaining_tokens\":10}}\n")
+        );
         drop(files);
         assert!(!dir.exists());
     }

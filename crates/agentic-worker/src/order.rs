@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use agentic_core::usage::Directive;
+use agentic_core::{amount::Amount, usage::Directive};
 use tokio::time::Instant;
+
+use crate::files::Control;
 
 /// The longest span that is added to an instant; what is longer makes no difference, and an instant has an end.
 const FOREVER: Duration = Duration::from_hours(365 * 24);
@@ -74,6 +76,8 @@ pub(crate) struct Orders {
     pub(crate) order: Order,
     /// Why.
     pub(crate) reason: String,
+    /// Tokens left under the tightest limit, as the server last said; absent = unlimited.
+    pub(crate) remaining: Option<Amount>,
     /// The latest lease; without one nothing runs.
     pub(crate) lease: Option<Lease>,
     /// The worker drains: what still runs then is given back.
@@ -89,6 +93,15 @@ impl Orders {
             self.order = order;
             reason.unwrap_or("no reason given").clone_into(&mut self.reason);
         }
+    }
+
+    /// What the command is told of all this; `must_end`: its tree is being ended, for whatever reason.
+    pub(crate) fn control(&self, must_end: bool) -> Control {
+        let directive = if must_end { Directive::Stop } else { self.order.directive() };
+        let reason =
+            Some(self.reason.clone()).filter(|_| directive != Directive::Continue && !self.reason.is_empty());
+        let remaining_tokens = self.remaining.filter(|_| directive != Directive::Stop);
+        Control { directive, reason, remaining_tokens }
     }
 
     /// When the tree must be asked to end, if at all: early enough for a grace within the lease, though never before

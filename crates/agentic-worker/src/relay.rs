@@ -66,7 +66,10 @@ async fn tell_usage(
     let report = usage_report(agent, job, latest.figures, UsageEvent::JobProgress);
     let answer = bounded(CALL, api.report_usage(&report)).await?;
     let reason = answer.reason.as_deref();
-    orders.send_modify(|orders| orders.heed(Order::new(answer.directive, reason), reason));
+    orders.send_modify(|orders| {
+        orders.remaining = answer.remaining_tokens;
+        orders.heed(Order::new(answer.directive, reason), reason);
+    });
     Ok(())
 }
 

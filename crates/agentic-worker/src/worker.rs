@@ -366,6 +366,7 @@ impl Floor {
             let reason = told.reason.as_deref();
             running.orders.send_modify(|orders| {
                 orders.lease = told.lease_secs.map(|secs| Lease::new(sent, secs)).or(orders.lease);
+                orders.remaining = told.remaining_tokens;
                 orders.heed(Order::new(told.directive, reason), reason);
             });
         }

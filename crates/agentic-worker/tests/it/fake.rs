@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use agentic_core::{
     agent::AgentInfo,
     allowance::{UsageAnswer, UsageReport},
+    amount::Amount,
     api::{
         AttemptDirective, CompleteTask, HeartbeatAnswer, HeartbeatBody, PatchTask, RegisterAgent,
         ReleaseTask, TaskMessage,
@@ -35,6 +36,8 @@ pub(crate) struct State {
     pub(crate) lease_secs: Option<u64>,
     /// What heartbeats and reports say to a job.
     pub(crate) directives: HashMap<TaskId, (Directive, &'static str)>,
+    /// Tokens left, as every answer says.
+    pub(crate) remaining: Option<Amount>,
     /// Whether the fence refuses the ends of attempts.
     pub(crate) fenced: bool,
     pub(crate) registrations: Vec<RegisterAgent>,
@@ -167,7 +170,7 @@ impl Api for Fake {
                     directive: said.map_or(Directive::Continue, |said| said.0),
                     reason: said.map(|said| said.1.to_owned()),
                     lease_secs: state.lease_secs,
-                    remaining_tokens: None,
+                    remaining_tokens: state.remaining,
                 }
             });
             Ok(HeartbeatAnswer { agent: info(agent, state.incarnation), directives: directives.collect() })
@@ -218,7 +221,7 @@ impl Api for Fake {
             Ok(UsageAnswer {
                 directive: said.map_or(Directive::Continue, |said| said.0),
                 reason: said.map(|said| said.1.to_owned()),
-                remaining_tokens: None,
+                remaining_tokens: state.remaining,
                 unadmitted: false,
                 late: false,
             })

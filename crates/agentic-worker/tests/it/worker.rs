@@ -83,12 +83,15 @@ async fn a_task_is_started_run_and_completed() {
     let fake = Fake::new();
     fake.assign("t-1");
     let script =
-        "cat > stdin; cat $AGENTIC_TASK_FILE > file; env > env; cat $AGENTIC_DIRECTIVE_FILE; echo done";
+        "cat > stdin; cat $AGENTIC_TASK_FILE > file; env > env; cat $AGENTIC_CONTROL_FILE; echo done";
     let bench = Bench::start(&fake, script, |_| {});
     fake.until("completed", |state| state.completion("t-1").is_some()).await;
     let complete = fake.see(|state| state.completion("t-1").unwrap().clone());
     assert!(complete.success);
-    assert_eq!((complete.output.as_str(), complete.attempt), ("continue\ndone\n", Some(1)));
+    assert_eq!(
+        (complete.output.as_str(), complete.attempt),
+        ("{\"directive\":\"continue\"}\ndone\n", Some(1))
+    );
     assert!(fake.see(|state| state.started("t-1")));
     let beat = fake.see(|state| state.beats.iter().find(|beat| !beat.attempts.is_empty()).cloned()).unwrap();
     assert_eq!((beat.incarnation, beat.attempts[0].attempt), (Some(1), 1));
@@ -224,14 +227,17 @@ async fn no_more_run_at_once_than_max_load() {
 async fn wrap_up_is_passed_on() {
     let fake = Fake::new();
     fake.assign("t-1");
-    let script = "until grep -q wrap_up $AGENTIC_DIRECTIVE_FILE; do sleep 0.01; done; echo wrapped";
+    let script =
+        "until grep -q wrap_up $AGENTIC_CONTROL_FILE; do sleep 0.01; done; cat $AGENTIC_CONTROL_FILE";
     let bench = Bench::start(&fake, script, |_| {});
     fake.until("started", |state| state.started("t-1")).await;
     fake.set(|state| {
+        state.remaining = Some(10u32.into());
         state.directives.insert("t-1".parse().unwrap(), (Directive::WrapUp, "90 % used"));
     });
     fake.until("completed", |state| state.completion("t-1").is_some()).await;
-    assert_eq!(fake.see(|state| state.completion("t-1").unwrap().output.clone()), "wrapped\n");
+    let told = "{\"directive\":\"wrap_up\",\"reason\":\"90 % used\",\"remaining_tokens\":10}\n";
+    assert_eq!(fake.see(|state| state.completion("t-1").unwrap().output.clone()), told);
     bench.drained().await;
 }
 
@@ -239,7 +245,7 @@ async fn wrap_up_is_passed_on() {
 async fn a_stop_ends_the_tree_and_fails_the_attempt() {
     let fake = Fake::new();
     fake.assign("t-1");
-    let script = "trap 'cat $AGENTIC_DIRECTIVE_FILE; exit 0' TERM; sleep 1000 & echo $! > pid; wait";
+    let script = "trap 'cat $AGENTIC_CONTROL_FILE; exit 0' TERM; sleep 1000 & echo $! > pid; wait";
     let bench = Bench::start(&fake, script, |_| {});
     let pid = bench.file("pid").await;
     fake.set(|state| {
@@ -249,7 +255,7 @@ async fn a_stop_ends_the_tree_and_fails_the_attempt() {
     let complete = fake.see(|state| state.completion("t-1").unwrap().clone());
     assert!(!complete.success, "an exit of 0 after a stop is no success");
     assert_eq!(complete.error_message.as_deref(), Some("stopped: 100 used of 100"));
-    assert_eq!(complete.output, "stop\n");
+    assert_eq!(complete.output, "{\"directive\":\"stop\",\"reason\":\"100 used of 100\"}\n");
     assert!(!is_alive(&pid));
     assert_eq!(bench.drained().await.failed, 1);
 }
