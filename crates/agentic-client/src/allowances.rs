@@ -4,6 +4,8 @@ use agentic_core::{
     allowance::{AgentAllowance, ModelQuota, UsageAnswer, UsageRecord, UsageReport},
     error::Result,
     id::{AgentId, ModelName},
+    port::{Difference, EntryPage},
+    rpc::MAX_WAIT,
 };
 use reqwest::Method;
 
@@ -34,6 +36,22 @@ impl Client {
     /// Reads what an agent used today.
     pub async fn usage(&self, agent: &AgentId) -> Result<UsageRecord> {
         self.get(&["api", "usage", agent.as_str()]).answer().await
+    }
+
+    /// Sets an agent's day to zero; answers with what it used now.
+    pub async fn reset_usage(&self, agent: &AgentId) -> Result<UsageRecord> {
+        self.post(&["api", "allowances", agent.as_str(), "reset"]).answer().await
+    }
+
+    /// Reads a page of an agent's ledger, newest first; `cursor` is that of the page before.
+    pub async fn ledger(&self, agent: &AgentId, cursor: Option<&str>, limit: usize) -> Result<EntryPage> {
+        let call = self.get(&["api", "ledger", agent.as_str()]).maybe_query("cursor", cursor);
+        call.query("limit", limit).answer().await
+    }
+
+    /// Recomputes every meter from the ledger; answers with what differs. The server reads all of it, and may take a while.
+    pub async fn verify_ledger(&self) -> Result<Vec<Difference>> {
+        self.get(&["api", "ledger", "verify"]).wait(MAX_WAIT).answer().await
     }
 
     /// Charges what a job used so far; repeated, as figures are cumulative.

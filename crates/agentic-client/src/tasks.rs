@@ -1,11 +1,10 @@
 //! Tasks over HTTP.
 
 use agentic_core::{
-    api::{
-        CancelBody, ClaimTask, CompleteTask, CreateTask, Explanation, PatchTask, ReleaseTask, TaskMessage,
-    },
+    api::{CancelBody, ClaimTask, CompleteTask, CreateTask, PatchTask, ReleaseTask, TaskMessage},
     error::{Error, Result},
     event::{Event, EventId},
+    explain::Explanation,
     id::{Label, TaskId},
     task::{Page, Priority, Task, TaskFilter},
 };
@@ -128,8 +127,14 @@ impl Client {
         call.query("after", after).query("limit", limit).answer().await
     }
 
-    /// Says why a task waits, agent by agent.
-    pub async fn explain(&self, id: &TaskId) -> Result<Explanation> {
-        self.get(&["api", "tasks", id.as_str(), "explain"]).answer().await
+    /// Says what a task's state means now, and what at most `agents` agents could do about one that waits.
+    pub async fn explain(&self, id: &TaskId, agents: usize) -> Result<Explanation> {
+        self.get(&["api", "tasks", id.as_str(), "explain"]).query("agents", agents).answer().await
+    }
+
+    /// Says what creating up to 1,000 tasks would answer, and who would take each now; writes nothing.
+    pub async fn dry_run(&self, tasks: &[CreateTask], agents: usize) -> Result<Vec<Explanation>> {
+        let call = self.post(&["api", "tasks"]).repeat_if(true).query("dry_run", true);
+        call.query("agents", agents).body(&tasks)?.answer().await
     }
 }

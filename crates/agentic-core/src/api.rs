@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    agent::{AgentInfo, AgentSpec, AgentStatus},
+    agent::{AgentInfo, AgentSpec},
     amount::Amount,
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
@@ -349,32 +349,6 @@ pub struct LaneBody {
     /// Why it is parked, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parked: Option<crate::task::PendingReason>,
-}
-
-/// `GET /api/tasks/{id}/explain`: why a task waits, agent by agent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Explanation {
-    /// The task, with its `pending_reason`.
-    pub task: Task,
-    /// What each registered agent could do about it.
-    pub agents: Vec<AgentVerdict>,
-}
-
-/// What one agent could do about a task now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AgentVerdict {
-    /// Who.
-    pub agent_id: AgentId,
-    /// Whether it is alive.
-    pub status: AgentStatus,
-    /// Whether it could take the task now.
-    pub fits: bool,
-    /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// When it is worth another look, where that can be computed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_at: Option<Timestamp>,
 }
 
 /// An error on the wire: RFC 9457 `application/problem+json` with a stable `code`.

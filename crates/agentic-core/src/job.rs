@@ -1,5 +1,7 @@
 //! Jobs: attempts seen by the allowance side, and the arithmetic of their charges.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -242,6 +244,24 @@ pub enum EntryKind {
     Refund,
     /// An operator reset an agent's day.
     Reset,
+}
+
+impl EntryKind {
+    /// The name in storage and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Charge => "charge",
+            Self::Refund => "refund",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+impl fmt::Display for EntryKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// One change of the meters, append-only: the meters are the sum of the entries.

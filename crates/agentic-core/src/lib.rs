@@ -29,6 +29,7 @@ mod digest;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod explain;
 pub mod id;
 pub mod job;
 pub mod lane;

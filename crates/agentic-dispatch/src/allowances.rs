@@ -14,7 +14,11 @@ use agentic_core::{
     id::{AgentId, JobId, ModelName},
     job::JobOutcome,
     limit::{Held, Limit, Meter, MeterKey, Reading, Refusal, Scope, Window},
-    port::{Beat, BeatAnswer, BeatAttempt, Report, ResetUsage, Settle, Unpark, Wake},
+    port::{
+        Beat, BeatAnswer, BeatAttempt, Difference, EntryPage, ReadEntries, Report, ResetUsage, Settle,
+        Unpark, Wake,
+    },
+    task::Page,
     usage::{Directive, WARNING_PERCENT},
 };
 
@@ -170,14 +174,34 @@ impl AllowanceService {
         Ok((job, attempt))
     }
 
-    /// Sets an agent's day to zero, and wakes what waits for it.
+    /// Sets an agent's day to zero by a balancing entry, and wakes what waits for it; answers with what it used now.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn reset_agent(&self, agent: &AgentId) -> Result<()> {
+    pub async fn reset_agent(&self, agent: &AgentId) -> Result<UsageRecord> {
         let reset = ResetUsage { agent_id: agent.clone(), now: self.fleet.now() };
         self.fleet.ports().allowances.reset_usage(reset).await?;
-        self.wake(Wake::Scope(Scope::Agent(agent.clone()))).await
+        self.wake(Wake::Scope(Scope::Agent(agent.clone()))).await?;
+        self.usage(agent).await
+    }
+
+    /// Reads a page of an agent's ledger, newest first.
+    ///
+    /// # Errors
+    /// `Invalid` for a page of none or more than 1,000, and for a cursor that is none.
+    pub async fn ledger(&self, read: ReadEntries) -> Result<EntryPage> {
+        if read.limit == 0 || read.limit > Page::MAX_LIMIT {
+            return Err(Error::invalid("limit", "must be 1 to 1000"));
+        }
+        self.fleet.ports().allowances.entries(read).await
+    }
+
+    /// Recomputes every meter from the ledger; answers with what differs.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn verify(&self) -> Result<Vec<Difference>> {
+        self.fleet.ports().allowances.verify().await
     }
 
     /// What an agent used today.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use agentic_core::{
     amount::Amount,
-    api::{AgentVerdict, ClaimTask, CompleteTask, CreateTask, Explanation, LaneBody, PatchTask, ReleaseTask},
+    api::{ClaimTask, CompleteTask, CreateTask, LaneBody, PatchTask, ReleaseTask},
     attempt::{Attempt, Ending},
     clock::Timestamp,
     error::{ConflictCode, Error, Result},
@@ -21,7 +21,7 @@ use agentic_core::{
 };
 use uuid::Uuid;
 
-use crate::{fleet::Fleet, limits::Plan, router::is_fit};
+use crate::{fleet::Fleet, limits::Plan};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,10 @@ pub struct TaskService {
 impl TaskService {
     pub(crate) fn new(fleet: Fleet) -> Self {
         Self { fleet }
+    }
+
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     /// Creates tasks, all or none. `key` is the idempotency key of the whole call: it stands for the keys that the
@@ -352,37 +356,6 @@ impl TaskService {
     pub async fn attempt(&self, job: &JobId) -> Result<Option<Attempt>> {
         self.fleet.ports().tasks.attempt(job).await
     }
-
-    /// Says why a task waits, and what each registered agent could do about it now.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn explain(&self, id: &TaskId) -> Result<Explanation> {
-        let task = self.get(id).await?;
-        let lane = task.lane();
-        let now = self.fleet.now();
-        let book = self.fleet.limits().await?;
-        let mut agents = Vec::new();
-        for agent in self.fleet.agents().list().await? {
-            let model = task.model.as_ref().or(agent.default_model());
-            let unfit = (!is_fit(&lane, &agent)).then(|| unfit(&lane, &agent));
-            let (reason, retry_at) = if unfit.is_some() {
-                (unfit, None)
-            } else {
-                let plan = book.plan(self.fleet.policy(), &agent.id, agent.max_load, model);
-                let check = self.fleet.allowances().check_plan(&plan, task.estimated_tokens, now).await?;
-                (check.reason, check.retry_at)
-            };
-            agents.push(AgentVerdict {
-                agent_id: agent.id,
-                status: agent.status,
-                fits: reason.is_none(),
-                reason,
-                retry_at,
-            });
-        }
-        Ok(Explanation { task, agents })
-    }
 }
 
 /// Who is to get which attempt, for how long.
@@ -426,20 +399,8 @@ impl Request {
 }
 
 /// A new id: a UUIDv7, so that ids sort by age.
-fn fresh_id() -> TaskId {
+pub(crate) fn fresh_id() -> TaskId {
     TaskId::try_new(Uuid::now_v7().to_string()).expect("a UUID keeps the rule of ids")
-}
-
-fn unfit(lane: &agentic_core::lane::Lane, agent: &agentic_core::agent::AgentInfo) -> String {
-    let missing: Vec<_> = lane.labels.difference(&agent.capabilities).map(ToString::to_string).collect();
-    if !missing.is_empty() {
-        return format!("lacks {}", missing.join(", "));
-    }
-    match &lane.model {
-        Some(model) if !agent.can_use(Some(model)) => format!("does not have model {model}"),
-        _ if agent.draining => "is draining".to_owned(),
-        _ => "is offline".to_owned(),
-    }
 }
 
 /// What a refusal says to a task that waits.

@@ -67,6 +67,14 @@ pub(crate) fn limit(params: &mut Params) -> Result<usize> {
     Ok(limit)
 }
 
+/// How many agents an explanation tells one by one: 0–1,000, 20 unless asked for otherwise.
+///
+/// # Errors
+/// `Invalid`.
+pub(crate) fn agents(params: &mut Params) -> Result<usize> {
+    Ok(params.take("agents")?.unwrap_or(20))
+}
+
 impl<T: Serialize> IntoResponse for Listing<T> {
     fn into_response(self) -> Response {
         let mut response = axum::Json(self.items).into_response();

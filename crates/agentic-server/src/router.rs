@@ -14,7 +14,7 @@ use crate::{
     app::App,
     auth, observe,
     problem::Failure,
-    routes::{agents, allowances, events, health, internal, models, overview, tasks},
+    routes::{agents, allowances, events, health, internal, ledger, models, overview, tasks},
 };
 
 /// The largest body, in bytes.
@@ -42,12 +42,15 @@ pub(crate) fn router(app: App) -> Router {
             "/api/allowances/{agent}",
             get(allowances::get).put(allowances::put).delete(allowances::delete),
         )
+        .route("/api/allowances/{agent}/reset", post(allowances::reset))
         .route("/api/usage", post(allowances::report))
         .route("/api/usage/{agent}", get(allowances::usage))
         .route("/api/models", get(models::list))
         // A model's name may contain slashes.
         .route("/api/models/{*model}", get(models::get).put(models::put).delete(models::delete))
+        .route("/api/ledger/{agent}", get(ledger::show))
         .route("/api/lanes", get(overview::lanes))
+        .route("/api/lanes/explain", get(overview::explain_lane))
         .route("/api/status", get(overview::status))
         // Only its head is under the time limit: the events come after.
         .route("/api/events", get(events::stream))
@@ -58,6 +61,7 @@ pub(crate) fn router(app: App) -> Router {
     let waiting = Router::new()
         .route("/api/agents/{id}/assignments", get(agents::assignments))
         .route("/internal/v1/call", post(internal::call))
+        .route("/api/ledger/verify", get(ledger::verify))
         .layer(from_fn_with_state(app.timeout + MAX_WAIT, observe::limit_time));
     at_once
         .merge(waiting)

@@ -8,6 +8,8 @@ use agentic_core::{
 };
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::tasks::When;
+
 /// What to do with allowances.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AllowanceCommand {
@@ -35,6 +37,38 @@ pub(crate) enum AllowanceCommand {
         /// The agent
         agent: AgentId,
     },
+    /// Set what an agent used today to zero, by a balancing entry of the ledger
+    Reset {
+        /// The agent
+        agent: AgentId,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What to do with the ledger.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Recompute every meter from its entries, and print each difference; ends with 1 if there is one
+    Verify,
+    /// Show what an agent was charged and given back, newest first
+    Show {
+        /// The agent
+        agent: AgentId,
+        /// At most so many entries
+        #[arg(long, value_name = "N", default_value = "50", value_parser = one_or_more)]
+        limit: usize,
+        /// None from before this instant (2026-01-31T12:00:00Z), or longer ago than this (30m)
+        #[arg(long, value_name = "WHEN")]
+        since: Option<When>,
+    },
+}
+
+/// Reads a count.
+fn one_or_more(text: &str) -> Result<usize, String> {
+    let count: Option<usize> = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| "must be a whole number from 1 on".to_owned())
 }
 
 /// The limits of an allowance; 0 = unlimited.

@@ -10,9 +10,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{AgentArgs, AgentCommand};
-pub(crate) use limits::{AllowanceCommand, AllowanceLimits, Cost, ModelCommand, ModelLimits};
+pub(crate) use limits::{AllowanceCommand, AllowanceLimits, Cost, LedgerCommand, ModelCommand, ModelLimits};
 pub(crate) use run::{AgentFlags, BackupArgs, DemoArgs, GuardArgs, ServeArgs, UpArgs, WorkerArgs};
-pub(crate) use tasks::{CancelArgs, EditArgs, ListArgs, LogsArgs, ShowArgs, SubmitArgs, TaskArg};
+pub(crate) use tasks::{
+    CancelArgs, EditArgs, ExplainArgs, ListArgs, LogsArgs, ShowArgs, SubmitArgs, TaskArg,
+};
 
 /// Hands development tasks to a fleet of AI agents and keeps them inside their budgets
 ///
@@ -66,8 +68,10 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Show the fleet at a glance
     Status,
-    /// Say why a task waits, agent by agent
-    Explain(TaskArg),
+    /// Say what a task's state means, or why a lane does not move: agent by agent, limit by limit
+    Explain(ExplainArgs),
+    /// Show the lanes that have a ready task, and why they are parked
+    Lanes,
     /// Change a task that waits
     Edit(EditArgs),
     /// Call a task off
@@ -85,6 +89,11 @@ pub(crate) enum Command {
     Model {
         #[command(subcommand)]
         command: ModelCommand,
+    },
+    /// See and check what was charged and given back
+    Ledger {
+        #[command(subcommand)]
+        command: LedgerCommand,
     },
     /// Run an agent: a command, once for each task it is given
     Worker(WorkerArgs),

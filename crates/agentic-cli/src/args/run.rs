@@ -47,7 +47,9 @@ fn store_settings(
 #[command(
     after_help = "The command gets the task as JSON on standard input and in the file AGENTIC_TASK_FILE. Exit code 0 \
 completes the task with the end of its output; any other fails the attempt. It may append lines such as \
-{\"progress\": 40} and {\"tokens_in\": 1200, \"tokens_out\": 300} (totals so far) to the file AGENTIC_REPORT_FILE."
+{\"progress\": 40} and {\"tokens_in\": 1200, \"tokens_out\": 300} (totals so far) to the file AGENTIC_REPORT_FILE, \
+and watch the file AGENTIC_CONTROL_FILE: {\"directive\": \"wrap_up\", \"reason\": ..., \"remaining_tokens\": ...}, where \
+the directive is continue, wrap_up (90 % of a limit is used) or stop."
 )]
 pub(crate) struct WorkerArgs {
     #[command(flatten)]

@@ -6,6 +6,7 @@ use agentic_core::{
     amount::Amount,
     clock::Timestamp,
     id::{AgentId, Label, ModelName, ProjectName, TaskId},
+    lane::Lane,
     task::{Priority, TaskStatus},
 };
 use clap::{ArgGroup, Args};
@@ -59,6 +60,9 @@ pub(crate) struct SubmitArgs {
     /// Its id [default: the server makes one]
     #[arg(long, value_name = "TASK")]
     pub id: Option<TaskId>,
+    /// Create nothing: say whether it would be taken, by whom, and what it would be held against
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// An instant, or a time from now.
@@ -69,6 +73,14 @@ pub(crate) enum When {
 }
 
 impl When {
+    /// The instant, or so long before `now`.
+    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::In(delay) => now.minus(delay),
+        }
+    }
+
     /// The instant, seen from `now`.
     pub(crate) fn at(self, now: Timestamp) -> Timestamp {
         match self {
@@ -121,6 +133,26 @@ pub(crate) struct ListArgs {
 pub(crate) struct TaskArg {
     /// Its id
     pub task: TaskId,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["task", "lane"]))]
+pub(crate) struct ExplainArgs {
+    /// The task
+    pub task: Option<TaskId>,
+    /// Explain a lane, as `agentic lanes` prints it: labels|model|project, each of which may be empty
+    #[arg(long)]
+    pub lane: Option<Lane>,
+    /// How many agents are told one by one; the others are counted
+    #[arg(long, value_name = "N", default_value = "20", value_parser = at_most_a_thousand)]
+    pub agents: usize,
+}
+
+/// Reads 0 to 1,000.
+fn at_most_a_thousand(text: &str) -> Result<usize, String> {
+    let count: Option<usize> = text.parse().ok().filter(|count| *count <= 1_000);
+    count.ok_or_else(|| "must be 0 to 1000".to_owned())
 }
 
 /// `show`.
@@ -199,6 +231,7 @@ mod tests {
         let at = |text: &str| text.parse::<When>().unwrap().at(now).to_string();
         assert_eq!(at("30m"), "2026-01-01T00:30:00.000Z");
         assert_eq!(at("2026-02-01T00:00:00Z"), "2026-02-01T00:00:00.000Z");
+        assert_eq!("30m".parse::<When>().unwrap().before(now).to_string(), "2025-12-31T23:30:00.000Z");
         assert!("tomorrow".parse::<When>().is_err());
     }
 }

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use agentic_core::{allowance::AgentAllowance, error::Error, id::AgentId, task::whole_secs};
+use agentic_core::{
+    allowance::{AgentAllowance, UsageRecord},
+    error::Error,
+    id::AgentId,
+    task::whole_secs,
+};
 use serde_json::json;
 
 use crate::{
@@ -42,22 +47,31 @@ pub(crate) async fn allowance(session: &Session, command: AllowanceCommand) -> R
             client.delete_allowance(&agent).await?;
             told(session, &agent)
         }
-        AllowanceCommand::Usage { agent } => {
-            let usage = client.usage(&agent).await?;
-            if session.printer.is_json {
-                return session.printer.json(&usage);
+        AllowanceCommand::Usage { agent } => usage(session, &client.usage(&agent).await?),
+        AllowanceCommand::Reset { agent, yes } => {
+            let now = client.usage(&agent).await?;
+            let what = format!("{} tokens and {} jobs", now.tokens_used, now.jobs_started);
+            if !yes && !session.printer.confirm(&format!("set {what} of {agent} today to zero?"))? {
+                return Err(Failure::failed("nothing was reset"));
             }
-            let mut table = Table::new(&["AGENT", "TOKENS TODAY", "JOBS TODAY", "ACTIVE JOBS", "SINCE"]);
-            table.row([
-                usage.agent_id.to_string(),
-                usage.tokens_used.to_string(),
-                usage.jobs_started.to_string(),
-                usage.active_jobs.to_string(),
-                usage.period_start.to_string(),
-            ]);
-            session.printer.table(table)
+            usage(session, &client.reset_usage(&agent).await?)
         }
     }
+}
+
+fn usage(session: &Session, usage: &UsageRecord) -> Result<(), Failure> {
+    if session.printer.is_json {
+        return session.printer.json(usage);
+    }
+    let mut table = Table::new(&["AGENT", "TOKENS TODAY", "JOBS TODAY", "ACTIVE JOBS", "SINCE"]);
+    table.row([
+        usage.agent_id.to_string(),
+        usage.tokens_used.to_string(),
+        usage.jobs_started.to_string(),
+        usage.active_jobs.to_string(),
+        usage.period_start.to_string(),
+    ]);
+    session.printer.table(table)
 }
 
 /// What is named changes; the rest stays.

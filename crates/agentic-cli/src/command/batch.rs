@@ -2,13 +2,22 @@
 
 use std::path::Path;
 
+use agentic_client::Client;
 use agentic_core::{
     api::CreateTask,
+    explain::Explanation,
     task::{MAX_BATCH, Task},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{args::SubmitArgs, failure::Failure, session::Session, yaml};
+use super::explain;
+use crate::{
+    args::SubmitArgs,
+    failure::Failure,
+    output::{Table, or_dash},
+    session::Session,
+    yaml,
+};
 
 /// The most that one request carries, in bytes; servers refuse bodies above 1 MiB.
 const MAX_BODY: usize = 900 * 1024;
@@ -27,6 +36,9 @@ pub(super) async fn submit(session: &Session, path: &Path, args: &SubmitArgs) ->
         }
     }
     let client = session.client()?;
+    if args.dry_run {
+        return rehearse(session, &client, &tasks).await;
+    }
     let bar = progress(session, tasks.len());
     let mut created: Vec<Task> = Vec::with_capacity(tasks.len());
     let mut outcome = Ok(());
@@ -51,6 +63,33 @@ pub(super) async fn submit(session: &Session, path: &Path, args: &SubmitArgs) ->
         session.printer.note(&format!("submitted {} of {} tasks", created.len(), tasks.len()));
     }
     outcome
+}
+
+/// Says what would become of each task.
+async fn rehearse(session: &Session, client: &Client, tasks: &[CreateTask]) -> Result<(), Failure> {
+    let [batch] = batches(tasks).try_into().map_err(|batches: Vec<_>| {
+        let error = format!("{} tasks are too many for one dry run, which takes one request", tasks.len());
+        Failure::usage(error)
+            .hint(format!("they would be submitted in {} requests; split the file", batches.len()))
+    })?;
+    let answers = client.dry_run(batch, 0).await?;
+    if session.printer.is_json {
+        return session.printer.json(&answers);
+    }
+    let mut table = Table::new(&["TITLE", "WOULD BE", "TAKEN NOW BY", "BECAUSE"]);
+    for Explanation { task, because, prospects } in answers {
+        let choice = prospects.as_ref().and_then(|prospects| prospects.choice.as_ref());
+        let mut reasons: Vec<String> = because.iter().map(explain::words).collect();
+        let others = prospects.iter().flat_map(|prospects| &prospects.others);
+        let others: Vec<String> = others.map(|(standing, count)| format!("{count} {standing}")).collect();
+        if choice.is_none() && !others.is_empty() {
+            reasons.push(format!("agents: {}", others.join(", ")));
+        }
+        table.row([task.title, task.status.to_string(), or_dash(choice), reasons.join("; ")]);
+    }
+    session.printer.table(table)?;
+    session.printer.note("nothing was created");
+    Ok(())
 }
 
 fn stopped(failure: Failure, done: usize, all: usize) -> Failure {

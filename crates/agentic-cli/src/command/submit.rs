@@ -2,13 +2,19 @@
 
 use agentic_core::{api::CreateTask, task::Task};
 
-use super::batch;
+use super::{batch, explain};
 use crate::{args::SubmitArgs, failure::Failure, session::Session};
+
+/// How many agents a dry run of one task tells one by one.
+const AGENTS: usize = 20;
 
 /// Submits one task, or a file of them; prints their ids.
 pub(crate) async fn submit(session: &Session, args: SubmitArgs) -> Result<(), Failure> {
     if let Some(path) = &args.from {
         return batch::submit(session, path, &args).await;
+    }
+    if args.dry_run {
+        return rehearse(session, one(session, args)).await;
     }
     let task = session.client()?.create_task(&one(session, args)).await?;
     if session.printer.is_json {
@@ -17,6 +23,17 @@ pub(crate) async fn submit(session: &Session, args: SubmitArgs) -> Result<(), Fa
     session.printer.line(task.id.as_str())?;
     session.printer.note(&told(&task));
     Ok(())
+}
+
+/// Says what would become of a task.
+async fn rehearse(session: &Session, task: CreateTask) -> Result<(), Failure> {
+    let answers = session.client()?.dry_run(&[task], AGENTS).await?;
+    let Some(answer) = answers.first() else { return Err(Failure::failed("the server told nothing")) };
+    if session.printer.is_json {
+        return session.printer.json(answer);
+    }
+    session.printer.line(&format!("would be {}; nothing was created", answer.task.status))?;
+    explain::told(session.printer, answer)
 }
 
 fn told(task: &Task) -> String {

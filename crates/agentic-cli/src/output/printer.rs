@@ -1,12 +1,15 @@
 //! The one place that writes to standard output and standard error.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{BufRead, IsTerminal, Read, Write, stderr, stdin, stdout};
 
 use agentic_core::text::visible;
 use serde::Serialize;
 
 use super::{Table, json};
 use crate::failure::{Failure, Kind};
+
+/// How much of an answer is read, in bytes.
+const MAX_LINE: u64 = 1_024;
 
 /// What shows the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +105,22 @@ impl Printer {
             // Nobody is left to be told that talk could not be written.
             let _ = writeln!(err, "{}", visible(line));
         }
+    }
+
+    /// Asks a person, who says yes or no.
+    ///
+    /// # Errors
+    /// A usage failure where nobody is there to be asked.
+    pub(crate) fn confirm(self, question: &str) -> Result<bool, Failure> {
+        if self.is_json || !stdin().is_terminal() || !stderr().is_terminal() {
+            return Err(Failure::usage("nobody is there to be asked").hint("--yes answers beforehand"));
+        }
+        let mut err = stderr().lock();
+        write!(err, "{} [y/N] ", visible(question))?;
+        err.flush()?;
+        let mut answer = String::new();
+        stdin().lock().take(MAX_LINE).read_line(&mut answer)?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
     /// Why the program ends with an error.

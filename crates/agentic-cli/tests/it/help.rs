@@ -5,7 +5,7 @@ use crate::sandbox::Sandbox;
 #[test]
 fn help_is_as_written_down() {
     let sandbox = Sandbox::new();
-    let commands: [&[&str]; 30] = [
+    let commands: [&[&str]; 34] = [
         &[],
         &["serve"],
         &["submit"],
@@ -14,6 +14,7 @@ fn help_is_as_written_down() {
         &["logs"],
         &["status"],
         &["explain"],
+        &["lanes"],
         &["edit"],
         &["cancel"],
         &["requeue"],
@@ -27,6 +28,9 @@ fn help_is_as_written_down() {
         &["allowance", "set"],
         &["allowance", "delete"],
         &["allowance", "usage"],
+        &["allowance", "reset"],
+        &["ledger", "verify"],
+        &["ledger", "show"],
         &["model"],
         &["model", "set"],
         &["worker"],

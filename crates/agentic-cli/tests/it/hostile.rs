@@ -10,10 +10,14 @@ fn what_tasks_say_cannot_act_on_a_terminal() {
     let sandbox = &served.sandbox;
     let evil = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}x\r\n--json";
     sandbox.ok(&["submit", "--id", "evil", "--description", &format!("-{evil}"), "--", evil]);
+    sandbox.write("work/evil.json", &serde_json::json!([{ "title": evil }]).to_string());
     for args in [
         &["list"] as &[&str],
         &["show", "evil"],
         &["explain", "evil"],
+        &["submit", "--dry-run", "--", evil],
+        &["submit", "--dry-run", "--from", "evil.json"],
+        &["lanes"],
         &["cancel", "evil", "--reason", evil],
         &["logs", "evil"],
         &["list", "--json"],

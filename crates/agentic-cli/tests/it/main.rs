@@ -1,6 +1,7 @@
 //! The binary and what it is made of, as its users meet them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod budgets;
 mod crash;
 mod demo;
 mod failures;

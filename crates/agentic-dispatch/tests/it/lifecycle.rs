@@ -170,19 +170,3 @@ async fn an_array_under_one_key_is_created_once() {
     let other = world.fleet.tasks().create(vec![titled("1"), titled("3")], Some("k")).await.unwrap_err();
     assert!(other.is_conflict(ConflictCode::IdempotencyMismatch));
 }
-
-#[tokio::test]
-async fn explain_says_of_each_agent_why_not() {
-    let world = World::new();
-    world.agent("a-lacks", &["go"], 0).await;
-    world.agent("b-spent", &["rust"], 0).await;
-    world.agent("c-fits", &["rust"], 0).await;
-    world.allow("b-spent", |limit| limit.daily_token_limit = 10u32.into()).await;
-    let task = CreateTask { estimated_tokens: 11u32.into(), ..crate::world::labelled("x", &["rust"]) };
-    let task = world.submit(task).await;
-    let said = world.fleet.tasks().explain(&task.id).await.unwrap();
-    let fits: Vec<bool> = said.agents.iter().map(|agent| agent.fits).collect();
-    assert_eq!(fits, [false, false, true]);
-    assert_eq!(said.agents[0].reason.as_deref(), Some("lacks rust"));
-    assert!(said.agents[1].reason.as_ref().unwrap().contains("tokens of agent:b-spent today"));
-}

@@ -5,6 +5,7 @@ mod allowances;
 mod crashes;
 mod dispatching;
 mod emitters;
+mod explaining;
 mod lifecycle;
 mod outbox;
 mod reaping;

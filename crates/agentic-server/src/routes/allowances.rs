@@ -37,6 +37,13 @@ pub(crate) async fn delete(State(app): State<App>, Id(agent): Id<AgentId>) -> Re
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(crate) async fn reset(
+    State(app): State<App>,
+    Id(agent): Id<AgentId>,
+) -> Result<Json<UsageRecord>, Failure> {
+    Ok(Json(app.allowances().reset_agent(&agent).await?))
+}
+
 pub(crate) async fn report(
     State(app): State<App>,
     Body(report): Body<UsageReport>,

@@ -5,6 +5,7 @@ pub(crate) mod allowances;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod internal;
+pub(crate) mod ledger;
 pub(crate) mod models;
 pub(crate) mod overview;
 pub(crate) mod tasks;

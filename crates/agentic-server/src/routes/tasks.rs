@@ -1,15 +1,14 @@
 //! `/api/tasks`.
 
 use agentic_core::{
-    api::{
-        CancelBody, ClaimTask, CompleteTask, CreateTask, Explanation, PatchTask, ReleaseTask, TaskMessage,
-    },
+    api::{CancelBody, ClaimTask, CompleteTask, CreateTask, PatchTask, ReleaseTask, TaskMessage},
     error::{Error, Result},
     event::{Event, EventId},
+    explain::Explanation,
     id::{Label, TaskId},
     task::{Page, Task, TaskCursor, TaskFilter, TaskStatus},
 };
-use agentic_dispatch::Caller;
+use agentic_dispatch::{Caller, LeastLoaded};
 use axum::{
     Extension, Json,
     extract::State,
@@ -50,8 +49,16 @@ pub(crate) async fn list(State(app): State<App>, mut params: Params) -> Result<L
 pub(crate) async fn create(
     State(app): State<App>,
     headers: HeaderMap,
+    mut params: Params,
     body: extract::Json,
 ) -> Result<Response, Failure> {
+    let dry_run = params.take("dry_run")?.unwrap_or(false);
+    if dry_run {
+        let shown = page::agents(&mut params)?;
+        params.end()?;
+        return rehearse(&app, &body, shown).await;
+    }
+    params.end()?;
     let key = idempotency_key(&headers)?;
     if body.is_array() {
         let created = app.tasks().create(body.read()?, key).await?;
@@ -62,6 +69,16 @@ pub(crate) async fn create(
     let task = created.into_iter().next().ok_or_else(|| Error::backend("the creation of one task"))?.task;
     let location = [(header::LOCATION, format!("/api/tasks/{}", task.id))];
     Ok((StatusCode::CREATED, location, Json(task)).into_response())
+}
+
+/// What creating would answer, and who would take it; an idempotency key is not looked up.
+async fn rehearse(app: &App, body: &extract::Json, shown: usize) -> Result<Response, Failure> {
+    if body.is_array() {
+        return Ok(Json(app.tasks().dry_run(body.read()?, &LeastLoaded, shown).await?).into_response());
+    }
+    let answers = app.tasks().dry_run(vec![body.read()?], &LeastLoaded, shown).await?;
+    let answer = answers.into_iter().next().ok_or_else(|| Error::backend("the dry run of one task"))?;
+    Ok(Json(answer).into_response())
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
@@ -157,9 +174,13 @@ pub(crate) async fn history(
     Ok(Listing::new(events, next))
 }
 
+/// `?agents` are told one by one.
 pub(crate) async fn explain(
     State(app): State<App>,
     Id(id): Id<TaskId>,
+    mut params: Params,
 ) -> Result<Json<Explanation>, Failure> {
-    Ok(Json(app.tasks().explain(&id).await?))
+    let shown = page::agents(&mut params)?;
+    params.end()?;
+    Ok(Json(app.tasks().explain(&id, &LeastLoaded, shown).await?))
 }

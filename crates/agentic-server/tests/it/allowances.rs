@@ -4,6 +4,7 @@ use agentic_core::{
     allowance::{AgentAllowance, ModelQuota, UsageEvent, UsageReport},
     api::{ClaimTask, CreateTask},
     error::{Error, Kind},
+    job::EntryKind,
     usage::Directive,
 };
 use agentic_testkit::given::id;
@@ -99,4 +100,30 @@ async fn a_refusal_says_which_limit_and_until_when() {
     assert_eq!(reply.header("retry-after"), "43200", "until midnight: {problem}");
     assert!(problem["refusal"].is_object());
     world.call("POST", "/api/tasks/t/claim", claim).await.problem(409, "already_claimed");
+}
+
+#[tokio::test]
+async fn the_ledger_is_read_in_pages_verified_and_reset() {
+    let world = World::start().await;
+    let client = &world.client;
+    client.create_task(&CreateTask { id: "t".into(), ..CreateTask::new("x") }).await.unwrap();
+    client.claim_task(&id("t"), &ClaimTask { agent_id: id("a"), lease_secs: None }).await.unwrap();
+    client.report_usage(&report(9, UsageEvent::JobProgress)).await.unwrap();
+    assert_eq!(client.verify_ledger().await.unwrap(), []);
+    let page = client.ledger(&id("a"), None, 1).await.unwrap();
+    assert_eq!((page.entries[0].kind, page.entries[0].job.clone()), (EntryKind::Charge, Some(id("t#1"))));
+    let rest = client.ledger(&id("a"), page.next.as_deref(), 1).await.unwrap();
+    assert_eq!((rest.entries[0].kind, rest.next), (EntryKind::Start, None));
+    assert_eq!(client.usage(&id("a")).await.unwrap().tokens_used, 9u32.into());
+    let reset = client.reset_usage(&id("a")).await.unwrap();
+    assert_eq!((reset.tokens_used, reset.jobs_started), (0u32.into(), 0u32.into()));
+    let page = client.ledger(&id("a"), None, 10).await.unwrap();
+    assert_eq!((page.entries.len(), page.entries[0].kind), (3, EntryKind::Reset));
+    assert_eq!(client.verify_ledger().await.unwrap(), []);
+    for (query, field) in
+        [("limit=0", "limit"), ("limit=1001", "limit"), ("cursor=x", "cursor"), ("x=1", "x")]
+    {
+        let reply = world.call("GET", &format!("/api/ledger/a?{query}"), "").await;
+        assert_eq!(reply.problem(422, "invalid")["field"], field, "{query}");
+    }
 }

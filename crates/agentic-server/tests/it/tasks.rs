@@ -1,9 +1,11 @@
 //! `/api/tasks`, `/api/lanes` and `/api/status`.
 
 use agentic_core::{
+    allowance::AgentAllowance,
     api::{ClaimTask, CompleteTask, CreateTask, PatchTask, ReleaseTask},
     error::{ConflictCode, Error, Kind},
     event::EventType,
+    explain::Standing,
     task::{Page, Priority, Task, TaskFilter, TaskStatus},
 };
 use agentic_testkit::given::id;
@@ -244,9 +246,42 @@ async fn a_waiting_task_is_explained() {
     let client = &world.client;
     client.create_task(&CreateTask { labels: [id("gpu")].into(), ..named("t") }).await.unwrap();
     client.register_agent(&agentic_core::agent::AgentSpec::new(id("a")).into()).await.unwrap();
-    let explanation = client.explain(&id("t")).await.unwrap();
-    assert_eq!(explanation.task.id, id("t"));
-    assert_eq!(explanation.agents[0].reason.as_deref(), Some("lacks gpu"));
+    let explanation = client.explain(&id("t"), 5).await.unwrap();
+    assert_eq!((&explanation.task.id, explanation.because[0].code.as_str()), (&id("t"), "queued"));
+    let prospects = explanation.prospects.unwrap();
+    assert_eq!((prospects.choice, prospects.agents[0].reason.as_deref()), (None, Some("lacks gpu")));
+    let lane = client.explain_lane(&"gpu||".parse().unwrap(), 0).await.unwrap();
+    assert_eq!((lane.head, lane.prospects.others[&Standing::Labels]), (Some(id("t")), 1));
+    let reply = world.call("GET", "/api/lanes/explain", "").await;
+    assert_eq!(reply.problem(422, "invalid")["field"], "lane");
+    let reply = world.call("GET", "/api/tasks/t/explain?agents=1001", "").await;
+    assert_eq!(reply.problem(422, "invalid")["field"], "agents");
+}
+
+#[tokio::test]
+async fn a_dry_run_answers_as_creating_would_and_creates_nothing() {
+    let world = World::start().await;
+    let client = &world.client;
+    client.register_agent(&agentic_core::agent::AgentSpec::new(id("a")).into()).await.unwrap();
+    let limited = AgentAllowance { daily_token_limit: 9u32.into(), ..AgentAllowance::unlimited(id("a")) };
+    client.set_allowance(&limited).await.unwrap();
+    let reply =
+        world.call("POST", "/api/tasks?dry_run=true", r#"{"title": "x", "estimated_tokens": 5}"#).await;
+    assert_eq!((reply.status, &reply.json()["task"]["status"]), (200, &"pending".into()));
+    assert_eq!(reply.json()["prospects"]["choice"], "a");
+    assert_eq!(reply.json()["prospects"]["agents"][0]["limits"][0]["asked"], 5);
+    let after = CreateTask { dependencies: vec![id("first")], ..named("second") };
+    let answers = client.dry_run(&[named("first"), after.clone()], 1).await.unwrap();
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.task.status).collect();
+    assert_eq!(statuses, [TaskStatus::Pending, TaskStatus::Blocked]);
+    let missing = client.dry_run(&[after], 1).await.unwrap_err();
+    assert!(matches!(missing, Error::Invalid { field, .. } if field == "dependencies"));
+    assert_eq!(client.status().await.unwrap().tasks, [].into());
+    let reply = world.call("POST", "/api/tasks?dry_run=maybe", r#"{"title": "x"}"#).await;
+    assert_eq!(reply.problem(422, "invalid")["field"], "dry_run");
+    client.create_task(&named("first")).await.unwrap();
+    let there = client.dry_run(&[named("first")], 1).await.unwrap_err();
+    assert!(there.is_conflict(ConflictCode::Exists), "{there}");
 }
 
 #[tokio::test]

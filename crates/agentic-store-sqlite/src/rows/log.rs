@@ -3,7 +3,7 @@
 use agentic_core::{
     error::Result,
     event::{Event, EventId, NewEvent},
-    job::{Entry, EntryKind, Move},
+    job::{Entry, Move},
     limit::{Meter, MeterKey, Scope, Window},
 };
 
@@ -71,7 +71,7 @@ pub(crate) fn write_entries(sql: Sql<'_>, entries: &[Entry]) -> Result<()> {
             (scope, meter, window, movement.bucket, movement.delta)
         };
         let moves: Vec<MoveRecord> = entry.moves.iter().map(record).collect();
-        cells.text(kind_name(entry.kind)).at(entry.at);
+        cells.text(entry.kind.as_str()).at(entry.at);
         match &entry.job {
             Some(job) => cells.owned(job.to_string()),
             None => cells.null(),
@@ -107,13 +107,4 @@ pub(crate) fn each_move(sql: Sql<'_>, mut visit: impl FnMut(Move)) -> Result<()>
 /// A movement as it was booked.
 pub(crate) fn read_move((scope, meter, window, bucket, delta): MoveRecord) -> Move {
     Move { key: MeterKey { scope, meter, window }, bucket, delta }
-}
-
-const fn kind_name(kind: EntryKind) -> &'static str {
-    match kind {
-        EntryKind::Start => "start",
-        EntryKind::Charge => "charge",
-        EntryKind::Refund => "refund",
-        EntryKind::Reset => "reset",
-    }
 }

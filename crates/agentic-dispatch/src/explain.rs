@@ -1,0 +1,260 @@
+//! Why tasks and lanes wait, and what would become of tasks that are not submitted yet.
+
+use std::collections::{BTreeSet, HashMap};
+
+use agentic_core::{
+    api::CreateTask,
+    attempt::Ending,
+    clock::Timestamp,
+    error::{Error, Result},
+    explain::{Explanation, LaneExplanation, Prospects},
+    id::{JobId, TaskId},
+    lane::Lane,
+    memory::Memory,
+    port::{CancelTask, Claim, CreateMany, EndAttempt, TaskStore},
+    task::{BlockCause, NewTask, Page, PendingReason, Priority, Task, TaskResult, TaskStatus},
+};
+
+use crate::{
+    prospects::{Ask, Outlook},
+    router::Router,
+    tasks::{TaskService, fresh_id},
+};
+
+/// How many different needs one dry run holds against the fleet.
+const MAX_NEEDS: usize = 100;
+/// How many existing tasks one dry run looks up.
+const MAX_NAMED: usize = 1_000;
+
+impl TaskService {
+    /// Says what a task's state means now, and what each agent could do about one that waits; at most `shown` agents are told
+    /// one by one. `router` is the one that dispatchers of this fleet run with.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for more than 1,000 agents.
+    pub async fn explain(&self, id: &TaskId, router: &dyn Router, shown: usize) -> Result<Explanation> {
+        check_shown(shown)?;
+        let task = self.get(id).await?;
+        let because = self.because(&task).await?;
+        let waits = matches!(task.status, TaskStatus::Pending | TaskStatus::Blocked);
+        let prospects = if waits {
+            Some(Outlook::read(self.fleet(), router).await?.prospects(&Ask::of(&task), shown).await?)
+        } else {
+            None
+        };
+        Ok(Explanation { task, because, prospects })
+    }
+
+    /// Says why nothing moves in a lane, and who could take its head.
+    ///
+    /// # Errors
+    /// `Unavailable`; `Invalid` for more than 1,000 agents.
+    pub async fn explain_lane(
+        &self,
+        lane: Lane,
+        router: &dyn Router,
+        shown: usize,
+    ) -> Result<LaneExplanation> {
+        check_shown(shown)?;
+        let ready = self.fleet().ports().tasks.ready(&lane, 1).await?;
+        let head = match ready.first() {
+            Some(head) => Some(self.get(&head.id).await?),
+            None => None,
+        };
+        let (because, ask) = match &head {
+            Some(task) => (self.because(task).await?, Ask::of(task)),
+            None => {
+                let none = because("empty", "no task of this lane is ready", None);
+                let ask = Ask { lane: lane.clone(), priority: Priority::Normal, tokens: <_>::default() };
+                (vec![none], ask)
+            }
+        };
+        let prospects = Outlook::read(self.fleet(), router).await?.prospects(&ask, shown).await?;
+        Ok(LaneExplanation { lane, head: head.map(|task| task.id), because, prospects })
+    }
+
+    /// Says what [`TaskService::create`] would answer to these tasks, who would take each now, and what it would be held
+    /// against; writes nothing. Each task is looked at as if it were the only one, and idempotency keys are not looked up.
+    ///
+    /// # Errors
+    /// As [`agentic_core::port::TaskStore::create_many`]; `Invalid` where the tasks name more than 1,000 existing ones.
+    pub async fn dry_run(
+        &self,
+        tasks: Vec<CreateTask>,
+        router: &dyn Router,
+        shown: usize,
+    ) -> Result<Vec<Explanation>> {
+        check_shown(shown)?;
+        let named: BTreeSet<String> = tasks.iter().map(|task| task.id.clone()).collect();
+        let tasks =
+            tasks.into_iter().map(|task| task.into_new(fresh_id)).collect::<Result<Vec<NewTask>>>()?;
+        let created = self.rehearse(tasks, &named).await?;
+        let outlook = Outlook::read(self.fleet(), router).await?;
+        let mut known: HashMap<Ask, Prospects> = HashMap::new();
+        let mut answers = Vec::with_capacity(created.len());
+        for task in created {
+            let ask = Ask::of(&task);
+            if !known.contains_key(&ask) && known.len() < MAX_NEEDS {
+                known.insert(ask.clone(), outlook.prospects(&ask, shown).await?);
+            }
+            let prospects = known.get(&ask).cloned();
+            let mut reasons: Vec<PendingReason> = task.pending_reason.clone().into_iter().collect();
+            if prospects.is_none() {
+                let detail = format!("only the first {MAX_NEEDS} different needs of a dry run are looked at");
+                reasons.push(because("not_asked", detail, None));
+            }
+            answers.push(Explanation { task, because: reasons, prospects });
+        }
+        Ok(answers)
+    }
+
+    /// Creates tasks in a fleet of its own, in memory, that has the tasks which they name.
+    async fn rehearse(&self, tasks: Vec<NewTask>, chosen: &BTreeSet<String>) -> Result<Vec<Task>> {
+        let now = self.fleet().now();
+        let ids: BTreeSet<&TaskId> = tasks.iter().map(|task| &task.id).collect();
+        let dependencies = tasks.iter().flat_map(|task| &task.dependencies).filter(|id| !ids.contains(id));
+        let own = ids.iter().copied().filter(|id| chosen.contains(id.as_str()));
+        let named: BTreeSet<&TaskId> = dependencies.chain(own).collect();
+        if named.len() > MAX_NAMED {
+            let detail = format!("name {} existing tasks; a dry run looks up {MAX_NAMED}", named.len());
+            return Err(Error::invalid("tasks", detail));
+        }
+        let stage = Memory::new().ports().tasks;
+        for id in named {
+            match self.get(id).await {
+                Ok(task) => set_up(&*stage, &task, now).await?,
+                // What creating says of a task that does not exist, the stage says too.
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let created = stage.create_many(CreateMany { tasks, now }).await?;
+        let mut rehearsed = Vec::with_capacity(created.len());
+        for created in created {
+            rehearsed.push(stage.get(&created.task.id, now).await?);
+        }
+        Ok(rehearsed)
+    }
+
+    /// What a task's state means now.
+    async fn because(&self, task: &Task) -> Result<Vec<PendingReason>> {
+        let over = |code: &str, detail: String| Ok(vec![because(code, detail, None)]);
+        match task.status {
+            TaskStatus::Pending => Ok(task.pending_reason.clone().into_iter().collect()),
+            TaskStatus::Blocked => self.blocked(task).await,
+            TaskStatus::InProgress => self.running(task).await,
+            TaskStatus::Completed => over("completed", format!("was completed at {}", task.updated_at)),
+            TaskStatus::Failed => {
+                let why = task.fail_reason.as_deref().unwrap_or("no reason was given");
+                over(
+                    "failed",
+                    format!("failed for good at {}: {why}; a requeue puts it back", task.updated_at),
+                )
+            }
+            TaskStatus::Cancelled => {
+                over("cancelled", format!("was called off at {}; a requeue puts it back", task.updated_at))
+            }
+        }
+    }
+
+    /// Each dependency that is not completed, and the block by hand.
+    async fn blocked(&self, task: &Task) -> Result<Vec<PendingReason>> {
+        let mut reasons = Vec::new();
+        for id in &task.dependencies {
+            match self.get(id).await {
+                Ok(open) if open.status == TaskStatus::Completed => {}
+                Ok(open) => {
+                    let end = if open.status.is_final() { ", and will not be by itself" } else { "" };
+                    let detail = format!("waits for task {id}, which is {}{end}", open.status);
+                    reasons.push(because("dependency", detail, None));
+                }
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if task.blocked_by.contains(&BlockCause::Manual) {
+            let notes = task.notes.as_ref().map_or_else(String::new, |notes| format!(": {notes}"));
+            reasons.push(because("manual", format!("is blocked by hand until it is unblocked{notes}"), None));
+        }
+        Ok(reasons)
+    }
+
+    /// Whose attempt it is, since when, until when.
+    async fn running(&self, task: &Task) -> Result<Vec<PendingReason>> {
+        let job = JobId::new(task.id.clone(), task.attempt);
+        let attempt = self.attempt(&job).await?;
+        let Some(attempt) = attempt.filter(|attempt| attempt.ended_at.is_none()) else {
+            return Ok(Vec::new());
+        };
+        let agent = &attempt.agent_id;
+        let (code, mut detail) = match attempt.started_at {
+            Some(at) => {
+                let detail = format!("agent {agent} runs attempt {} since {at}", task.attempt);
+                ("running", format!("{detail}, at {} %", task.progress))
+            }
+            None => (
+                "assigned",
+                format!("agent {agent} was given attempt {}, and has not started it", task.attempt),
+            ),
+        };
+        if let Some(deadline) = attempt.deadline {
+            detail.push_str(&format!("; it has to end by {deadline}"));
+        }
+        let until = task.lease_expires_at;
+        if until.is_some_and(|at| at <= self.fleet().now()) {
+            detail.push_str("; its lease has run out, and it goes back to the queue");
+        } else if until.is_some() {
+            detail.push_str("; its lease holds until the time given, unless it is renewed");
+        }
+        Ok(vec![because(code, detail, until)])
+    }
+}
+
+impl Ask {
+    fn of(task: &Task) -> Self {
+        Self { lane: task.lane(), priority: task.priority, tokens: task.estimated_tokens }
+    }
+}
+
+fn because(code: &str, detail: impl Into<String>, retry_at: Option<Timestamp>) -> PendingReason {
+    PendingReason { code: code.to_owned(), detail: detail.into(), retry_at }
+}
+
+fn check_shown(shown: usize) -> Result<()> {
+    if shown > Page::MAX_LIMIT {
+        return Err(Error::invalid("agents", "must be at most 1000"));
+    }
+    Ok(())
+}
+
+/// Puts a task with the same id and the same kind of status on a stage.
+async fn set_up(stage: &dyn TaskStore, task: &Task, now: Timestamp) -> Result<()> {
+    let id = task.id.clone();
+    stage.create_many(CreateMany { tasks: vec![NewTask::new(id.clone(), "x")], now }).await?;
+    match task.status {
+        TaskStatus::Pending | TaskStatus::Blocked | TaskStatus::InProgress => Ok(()),
+        status @ (TaskStatus::Failed | TaskStatus::Cancelled) => {
+            let cancel = CancelTask { task: id, status, reason: String::new(), now };
+            stage.cancel(cancel).await.map(drop)
+        }
+        TaskStatus::Completed => {
+            let agent_id = "stage".parse()?;
+            let job = JobId::new(id.clone(), 1);
+            let lease = std::time::Duration::from_mins(1);
+            let claim = Claim {
+                job,
+                agent_id,
+                incarnation: None,
+                lease,
+                expires_at: now.plus(lease),
+                deadline: None,
+                dispatched: false,
+                now,
+            };
+            stage.claim(claim).await?;
+            let ending = Ending::Completed(TaskResult { success: true, ..TaskResult::default() });
+            let end = EndAttempt { task: id, attempt: Some(1), agent_id: None, ending, now };
+            stage.end_attempt(end).await.map(drop)
+        }
+    }
+}
