@@ -1,6 +1,8 @@
 -- Counts the live reservations of agents.
 -- ARGV: now, the scopes. Answers ok with the counts; or again.
 if sweep() then return { 'again' } end
-local counts = {}
-for i = 2, #ARGV do counts[i - 1] = n(held(ARGV[i]).active) end
+local names, counts = {}, {}
+for i = 2, #ARGV do names[i - 1] = ARGV[i] end
+learn_held(names)
+for i, scope in ipairs(names) do counts[i] = n(held(scope).active) end
 return { 'ok', counts }

@@ -24,7 +24,7 @@ local function begin(s, t, j)
   if only_now then
     if not is_live(j) then return nil end
     if j.state == 'reserved' then mark_started(j) end
-    redis.call('HSET', P .. 'attempt:' .. s.job, 'started_at', n(now))
+    redis.call('HSET', P .. 'attempt:' .. s.job, 'started_at', NOW)
   end
   return attempt
 end

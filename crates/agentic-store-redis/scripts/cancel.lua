@@ -6,7 +6,7 @@ if not was then return { 'nf' } end
 if is_over(was.status) then return no(was) end
 local t = copy(was)
 local ran = was.status == 'in_progress'
-if ran then t.last_attempt = n(now) else t.claimed_by = nil end
+if ran then t.last_attempt = NOW else t.claimed_by = nil end
 t.blocked_by = nil
 t.status = status
 t.fail_reason = reason
@@ -14,7 +14,7 @@ say_held(status == 'failed' and 'task_dead_lettered' or 'task_cancelled', was, '
 settle(t)
 put(t, was)
 if ran then
-  redis.call('HSET', P .. 'attempt:' .. job_id(id, was.attempt), 'ended_at', n(now), 'outcome', outcome)
+  redis.call('HSET', P .. 'attempt:' .. job_id(id, was.attempt), 'ended_at', NOW, 'outcome', outcome)
 end
 tell(id)
 return { 'ok', flat(t) }

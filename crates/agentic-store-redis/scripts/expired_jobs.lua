@@ -3,7 +3,7 @@
 local limit = take()
 local jobs = {}
 for _, key in ipairs({ 'lapsed', 'open' }) do
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. key, '-inf', n(now), 'LIMIT', 0, limit)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. key, '-inf', NOW, 'LIMIT', 0, limit)) do
     jobs[#jobs + 1] = flat(load_job(id))
   end
 end

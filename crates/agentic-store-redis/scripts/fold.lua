@@ -2,7 +2,7 @@
 -- stopped counting before it is taken out of the meters instead: nobody reads it any more.
 -- ARGV: now, before, limit. Answers ok with how many.
 local before, limit = tonumber(take()), take()
-local folded, agents = {}, {}
+local folded, gone, agents = {}, {}, {}
 for _, entry in ipairs(redis.call('XRANGE', P .. 'entries', '-', '+', 'COUNT', limit)) do
   local cells = entry[2]
   if tonumber(cells[4]) >= before then break end
@@ -13,9 +13,7 @@ for _, entry in ipairs(redis.call('XRANGE', P .. 'entries', '-', '+', 'COUNT', l
       local scope, meter, window = string.match(name, '^(.*) (%S+) (%S+)$')
       local back = string.sub(delta, 1, 1) == '-' and string.sub(delta, 2) or '-' .. delta
       -- The distances are not known here, and only say whether a sum is kept: one may be.
-      if move({ scope, meter, window, 0, 0, 1 }, tonumber(bucket), back) == 0 then
-        redis.call('HDEL', P .. 'meters', field)
-      end
+      gone[field] = move({ scope, meter, window, 0, 0, 1 }, tonumber(bucket), back) == 0 or nil
     else
       redis.call('HINCRBY', P .. 'opening', field, delta)
     end
@@ -23,6 +21,12 @@ for _, entry in ipairs(redis.call('XRANGE', P .. 'entries', '-', '+', 'COUNT', l
   folded[#folded + 1] = entry[1]
   agents[cells[8]] = true
 end
+local fields = {}
+for field in pairs(gone) do
+  fields[#fields + 1] = field
+  moved[field] = nil
+end
+chunked('HDEL', P .. 'meters', fields)
 chunked('XDEL', P .. 'entries', folded)
 if #folded > 0 then
   local ms, seq = string.match(folded[#folded], '^(%d+)-(%d+)$')

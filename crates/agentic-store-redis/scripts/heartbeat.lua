@@ -7,7 +7,7 @@ if incarnation and incarnation ~= a.incarnation then return no(nil, nil, nil, a.
 local was_offline = a.status == 'offline'
 a.status = 'available'
 if now > tonumber(a.heard) then
-  a.heard = n(now)
+  a.heard = NOW
   a.last_heartbeat = stamp
 end
 local json = put_agent(id, a)

@@ -2,7 +2,7 @@
 -- ARGV: now, limit. Answers ok with how many were moved, and how many dependents are left.
 local limit = take()
 local later = drain()
-local due = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', n(now), 'LIMIT', 0, limit)
+local due = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT', 0, limit)
 for _, id in ipairs(due) do
   local was = load_hot(id)
   local t = copy(was)

@@ -1,8 +1,10 @@
 -- Reads meters and what is held under their scopes.
 -- ARGV: now, the limits as JSON. Answers ok with, for each, active, unstarted, tokens and the filled buckets; or again.
 if sweep() then return { 'again' } end
-local readings = {}
-for i, limit in ipairs(cjson.decode(take())) do
+local limits, names, readings = cjson.decode(take()), {}, {}
+for i, limit in ipairs(limits) do names[i] = limit[1] end
+learn_held(names)
+for i, limit in ipairs(limits) do
   local sums = held(limit[1])
   readings[i] = { n(sums.active), n(sums.unstarted), n(sums.tokens), buckets_of(limit) }
 end

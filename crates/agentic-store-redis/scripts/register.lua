@@ -5,7 +5,7 @@ local id, stamp, ttl, rest = take(), take(), take(), take()
 local before = load_agent(id)
 local a = {
   incarnation = n((before and tonumber(before.incarnation) or 0) + 1), status = 'available', draining = false,
-  deregistered = false, last_heartbeat = stamp, heard = n(now),
+  deregistered = false, last_heartbeat = stamp, heard = NOW,
   registered_at = before and before.registered_at or stamp, rest = rest
 }
 local json = put_agent(id, a)

@@ -15,6 +15,6 @@ if only_now then
   elseif was.state ~= 'started' and not (was.state == 'settled' and was.started_at) then
     return no(t, attempt, was)
   end
-  redis.call('HSET', P .. 'attempt:' .. s.job, 'started_at', n(now))
+  redis.call('HSET', P .. 'attempt:' .. s.job, 'started_at', NOW)
 end
 return { 'ok', flat(t) }

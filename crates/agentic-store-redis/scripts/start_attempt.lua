@@ -5,5 +5,5 @@ local t = load(s.task)
 if not t then return { 'nf' } end
 local attempt, seen, only_now = prepare_start(s, t)
 if not attempt then return no(t, seen) end
-if only_now then redis.call('HSET', P .. 'attempt:' .. s.job, 'started_at', n(now)) end
+if only_now then redis.call('HSET', P .. 'attempt:' .. s.job, 'started_at', NOW) end
 return { 'ok', flat(t) }

@@ -33,6 +33,9 @@ use crate::{
 /// How many entries of the ledger one step of a verification reads.
 const ENTRIES: &str = "1000";
 
+/// How many agents one step reads the load of.
+const PAGE: usize = 1_000;
+
 /// How often a verification begins anew because the ledger was folded under it.
 const VERIFICATIONS: usize = 5;
 
@@ -214,10 +217,16 @@ impl AllowanceStore for RedisStore {
     }
 
     async fn active_jobs(&self, agents: &[AgentId], now: Timestamp) -> Result<Vec<u32>> {
-        let scopes = agents.iter().map(|agent| Scope::Agent(agent.clone()));
-        let mut counts =
-            self.ask(&script::ACTIVE_JOBS, scopes.fold(Args::at(now), Args::value)).await?.list()?;
-        agents.iter().map(|_| Ok(u32::try_from(counts.parse::<u64>()?).unwrap_or(u32::MAX))).collect()
+        let mut loads = Vec::with_capacity(agents.len());
+        for page in agents.chunks(PAGE) {
+            let scopes = page.iter().map(|agent| Scope::Agent(agent.clone()));
+            let asked = self.ask(&script::ACTIVE_JOBS, scopes.fold(Args::at(now), Args::value));
+            let mut counts = asked.await?.list()?;
+            for _ in page {
+                loads.push(u32::try_from(counts.parse::<u64>()?).unwrap_or(u32::MAX));
+            }
+        }
+        Ok(loads)
     }
 
     async fn job(&self, id: &JobId) -> Result<Option<Job>> {

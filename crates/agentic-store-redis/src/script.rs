@@ -1,78 +1,151 @@
 //! The scripts: each file with the pieces of `scripts/lib` that it needs in front.
 
-use std::sync::LazyLock;
+use std::{collections::HashSet, sync::LazyLock};
 
 use fred::types::scripts::Script;
 
-macro_rules! pieces {
-    ($($piece:ident),*) => { concat!($(include_str!(concat!("../scripts/lib/", stringify!($piece), ".lua")), "\n"),*) };
+/// The shared pieces, each after those that it uses.
+const PIECES: &str = concat!(
+    include_str!("../scripts/lib/base.lua"),
+    include_str!("../scripts/lib/events.lua"),
+    include_str!("../scripts/lib/lanes.lua"),
+    include_str!("../scripts/lib/tasks.lua"),
+    include_str!("../scripts/lib/machine.lua"),
+    include_str!("../scripts/lib/ledger.lua"),
+    include_str!("../scripts/lib/agents.lua"),
+    include_str!("../scripts/lib/assign.lua"),
+);
+
+/// A script with the pieces in front that it needs and no other: making a function costs each call something.
+fn whole(body: &str) -> String {
+    let script = format!("return run(function()\n{body}end)\n");
+    let mut needed: HashSet<&str> = words(&script).collect();
+    let mut kept = Vec::new();
+    for piece in pieces().into_iter().rev() {
+        if names(piece).any(|name| needed.contains(name)) {
+            needed.extend(words(piece));
+            kept.push(piece);
+        }
+    }
+    kept.reverse();
+    kept.concat() + &script
+}
+
+/// The pieces one by one: each begins with `local` at the margin, and ends where the next begins.
+fn pieces() -> Vec<&'static str> {
+    let starts = PIECES.match_indices("\nlocal ").map(|(before, _)| before + 1);
+    let ends = starts.clone().skip(1).chain([PIECES.len()]);
+    starts.zip(ends).filter_map(|(start, end)| PIECES.get(start..end)).collect()
+}
+
+/// What a piece names.
+fn names(piece: &str) -> impl Iterator<Item = &str> {
+    let declared = piece.lines().next().unwrap_or_default().trim_start_matches("local ");
+    let list = match declared.strip_prefix("function ") {
+        Some(function) => function.split('(').next(),
+        None => declared.split('=').next(),
+    };
+    list.unwrap_or_default().split(',').map(str::trim)
+}
+
+/// The words of a text that may name a piece: not those of comments and of quoted texts.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("--"));
+    let unquoted = code.flat_map(|line| line.split('\'').step_by(2));
+    unquoted.flat_map(|code| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
 }
 
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident: $file:literal [$($piece:ident),*];)*) => {
+    ($($name:ident: $file:literal;)*) => {
         $(
-            $(#[$doc])*
-            pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
-                Script::from_lua(concat!(
-                    pieces!(base $(, $piece)*),
-                    include_str!(concat!("../scripts/", $file, ".lua"))
-                ))
-            });
+            pub(crate) static $name: LazyLock<Script> =
+                LazyLock::new(|| Script::from_lua(whole(include_str!(concat!("../scripts/", $file, ".lua")))));
         )*
+
+        /// Every script and its file.
+        #[cfg(test)]
+        const ALL: &[(&str, &LazyLock<Script>)] = &[$(($file, &$name)),*];
     };
 }
 
 scripts! {
-    CREATE_MANY: "create_many" [events, tasks, machine];
-    GET: "get" [tasks];
-    LIST: "list" [tasks];
-    COUNTS: "counts" [];
-    ASSIGNED: "assigned" [tasks];
-    LANES: "lanes" [];
-    READY: "ready" [];
-    PROMOTE_DUE: "promote_due" [events, tasks, machine];
-    DRAIN: "drain" [events, tasks, machine];
-    PARK: "park" [events, lanes];
-    UNPARK: "unpark" [lanes];
-    CLAIM: "claim" [events, tasks, machine, assign];
-    START_ATTEMPT: "start_attempt" [events, tasks, machine, assign];
-    RENEW: "renew" [events, tasks, machine];
-    PROGRESS: "progress" [events, tasks, machine];
-    END_ATTEMPT: "end_attempt" [events, tasks, machine, assign];
-    EDIT: "edit" [events, tasks, machine, lanes];
-    DEFER: "defer" [events, tasks, machine];
-    BLOCK: "block" [events, tasks, machine];
-    CANCEL: "cancel" [events, tasks, machine];
-    REQUEUE: "requeue" [events, tasks, machine];
-    EXPIRED_ATTEMPTS: "expired_attempts" [tasks];
-    HISTORY: "history" [];
-    PRUNE: "prune" [tasks];
-    REGISTER: "register" [events, agents];
-    DEREGISTER: "deregister" [events, agents];
-    HEARTBEAT: "heartbeat" [events, agents];
-    SET_DRAINING: "set_draining" [agents];
-    REAP: "reap" [events, agents];
-    AGENTS: "agents" [];
-    SET_LIMIT: "set_limit" [events];
-    READINGS: "readings" [events, ledger];
-    ACTIVE_JOBS: "active_jobs" [events, ledger];
-    ADMIT: "admit" [events, ledger];
-    START_JOB: "start_job" [events, ledger];
-    EXTEND: "extend" [events, ledger];
-    REPORT: "report" [events, ledger];
-    SETTLE: "settle" [events, ledger];
-    VOID: "void" [events, ledger];
-    EXPIRED_JOBS: "expired_jobs" [events, ledger];
-    RESET_USAGE: "reset_usage" [events, ledger];
-    ENTRIES: "entries" [];
-    VERIFY: "verify" [];
-    APPEND: "append" [events];
-    AFTER: "after" [];
-    TRIM: "trim" [];
-    FOLD: "fold" [events, ledger];
-    PUT_SETTING: "put_setting" [];
-    ASSIGN: "assign" [events, tasks, machine, ledger, agents, assign];
-    START: "start" [events, tasks, machine, ledger, assign];
-    BEAT: "beat" [events, tasks, machine, ledger, assign];
-    FINISH: "finish" [events, tasks, machine, ledger, assign];
+    CREATE_MANY: "create_many";
+    GET: "get";
+    LIST: "list";
+    COUNTS: "counts";
+    ASSIGNED: "assigned";
+    LANES: "lanes";
+    READY: "ready";
+    PROMOTE_DUE: "promote_due";
+    DRAIN: "drain";
+    PARK: "park";
+    UNPARK: "unpark";
+    CLAIM: "claim";
+    START_ATTEMPT: "start_attempt";
+    RENEW: "renew";
+    PROGRESS: "progress";
+    END_ATTEMPT: "end_attempt";
+    EDIT: "edit";
+    DEFER: "defer";
+    BLOCK: "block";
+    CANCEL: "cancel";
+    REQUEUE: "requeue";
+    EXPIRED_ATTEMPTS: "expired_attempts";
+    HISTORY: "history";
+    PRUNE: "prune";
+    REGISTER: "register";
+    DEREGISTER: "deregister";
+    HEARTBEAT: "heartbeat";
+    SET_DRAINING: "set_draining";
+    REAP: "reap";
+    AGENTS: "agents";
+    SET_LIMIT: "set_limit";
+    READINGS: "readings";
+    ACTIVE_JOBS: "active_jobs";
+    ADMIT: "admit";
+    START_JOB: "start_job";
+    EXTEND: "extend";
+    REPORT: "report";
+    SETTLE: "settle";
+    VOID: "void";
+    EXPIRED_JOBS: "expired_jobs";
+    RESET_USAGE: "reset_usage";
+    ENTRIES: "entries";
+    VERIFY: "verify";
+    APPEND: "append";
+    AFTER: "after";
+    TRIM: "trim";
+    FOLD: "fold";
+    PUT_SETTING: "put_setting";
+    ASSIGN: "assign";
+    START: "start";
+    BEAT: "beat";
+    FINISH: "finish";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_has_what_it_needs_and_nothing_else() {
+        let counts = whole(include_str!("../scripts/counts.lua"));
+        assert!(counts.contains("local function n(") && counts.contains("local P ="), "{counts}");
+        assert!(!counts.contains("local function take("), "{counts}");
+        let assign = whole(include_str!("../scripts/assign.lua"));
+        for (name, wanted) in
+            [("write_log", true), ("step_claim", true), ("step_end", false), ("drain", false)]
+        {
+            assert_eq!(assign.contains(&format!("local function {name}(")), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_piece_is_used() {
+        for piece in pieces() {
+            let used =
+                |(_, script): &(&str, &LazyLock<Script>)| script.lua().is_some_and(|lua| lua.contains(piece));
+            assert!(ALL.iter().any(used), "nothing uses\n{piece}");
+        }
+    }
 }

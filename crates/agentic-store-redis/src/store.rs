@@ -27,7 +27,7 @@ use crate::{
     reply::{Reply, misshapen},
 };
 
-/// The most steps in which one call sees reservations run out, 500 a step.
+/// The most steps in which one call sees reservations run out, 200 a step.
 const MAX_SWEEPS: usize = 10_000;
 
 /// What a URL may begin with.

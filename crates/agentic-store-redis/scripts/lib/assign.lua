@@ -8,13 +8,13 @@ local function take_claim()
   }
 end
 
--- The writes of a claim that `step_claim` allowed.
+-- The writes of a claim that `step_claim` allowed. The attempt is a new one: `prune` takes all of a task with it.
 local function commit_claim(c, t, was)
   put(t, was)
   put_attempt(c.job, {
-    agent_id = c.agent, incarnation = c.incarnation or '0', claimed_at = n(now), lease = c.lease,
-    deadline = c.deadline, started_at = not c.dispatched and n(now) or nil
-  }, load_attempt(c.job))
+    agent_id = c.agent, incarnation = c.incarnation or '0', claimed_at = NOW, lease = c.lease,
+    deadline = c.deadline, started_at = not c.dispatched and NOW or nil
+  })
   tell(t.id)
 end
 
@@ -58,8 +58,8 @@ local function judge(e)
     v.t.claimed_by = v.attempt.agent_id
     if not step_end(v.t, copy(v.t), e) then return 'no', v end
     v.ended = copy(v.attempt)
-    v.ended.started_at = v.attempt.started_at or (e.proves and n(now) or nil)
-    v.ended.ended_at = n(now)
+    v.ended.started_at = v.attempt.started_at or (e.proves and NOW or nil)
+    v.ended.ended_at = NOW
     v.ended.outcome = e.outcome
     v.ended.digest = e.digest
     return 'accepted', v

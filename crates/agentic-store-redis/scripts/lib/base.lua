@@ -1,7 +1,11 @@
 -- What every script begins with: its keys, its arguments, and rows.
 -- KEYS[1] is what all keys of the fleet begin with; ARGV[1] is the time of the caller in milliseconds.
+-- Only what a script names of these pieces, and what that names, is put in front of it: making a function costs each call
+-- something. So what stands here at the margin is a function or a value whose making does nothing else.
 local P = KEYS[1]
-local at = 0
+local NOW = ARGV[1]
+local now = tonumber(NOW)
+local at = 1
 
 -- The next argument.
 local function take()
@@ -20,8 +24,6 @@ local function text()
   local value = take()
   return value ~= '' and string.sub(value, 2) or nil
 end
-
-local now = tonumber(take())
 
 -- A whole number as text; Lua's own way has 14 digits only.
 local function n(x)
@@ -71,6 +73,23 @@ local function write(key, row, was)
   end
   chunked('HSET', key, sets)
   chunked('HDEL', key, gone)
+end
+
+-- What is written at the end of the step, once, by functions that are named as there is something to write.
+local at_end = {}
+
+local function later(write_it)
+  if not at_end[write_it] then
+    at_end[write_it] = true
+    at_end[#at_end + 1] = write_it
+  end
+end
+
+-- Runs a script, and answers the caller.
+local function run(step)
+  local answer = step()
+  for _, write_it in ipairs(at_end) do write_it() end
+  return answer
 end
 
 -- A table as a list for the answer.

@@ -2,7 +2,6 @@
 -- [scope, meter, window, step, from, to, cap]: summed are the buckets of `step` milliseconds whose distance to the
 -- present one is `from` to `to`. Nothing here knows what a limit is for.
 local MAX = 9007199254740991
-local UNITS = { 'active', 'unstarted', 'tokens' }
 
 -- Sums that stop at the largest amount.
 local function plus(a, b)
@@ -70,67 +69,92 @@ local function scopes(j)
   return list
 end
 
--- Adds what a job holds, or takes it away, to the sums by scope.
-local function account(j, sign, sums)
-  local holds = { 1, j.state == 'reserved' and 1 or 0, left(j) }
+-- Tokens are summed in two parts, their multiples of 2^30 and the rest, so that no sum is rounded.
+local HIGH = 1073741824
+
+-- Adds what a job holds to the rows by scope, or takes it away.
+local function hold(j, sign, rows)
+  local unstarted = j.state == 'reserved' and sign or 0
+  local tokens = left(j)
+  local high = math.floor(tokens / HIGH)
   for _, scope in ipairs(scopes(j)) do
-    for i, unit in ipairs(UNITS) do
-      local field = scope .. ' ' .. unit
-      sums[field] = (sums[field] or 0) + sign * holds[i]
+    local row = rows[scope] or { 0, 0, 0, 0 }
+    rows[scope] = row
+    row[1] = row[1] + sign
+    row[2] = row[2] + unstarted
+    row[3] = row[3] + sign * high
+    row[4] = row[4] + sign * (tokens - high * HIGH)
+  end
+end
+
+-- What this step knows of what scopes hold: active jobs, unstarted ones, and tokens in their two parts; and which of it
+-- it changed.
+local held_known, held_changed = {}, {}
+
+-- Reads what scopes hold, all at once.
+local function learn_held(names)
+  local asked = {}
+  for _, scope in ipairs(names) do
+    if not held_known[scope] then
+      held_known[scope] = { 0, 0, 0, 0 }
+      asked[#asked + 1] = scope
+    end
+  end
+  for from = 1, #asked, 100 do
+    local to = math.min(from + 99, #asked)
+    local values = redis.call('HMGET', P .. 'held', unpack(asked, from, to))
+    for i = from, to do
+      local value = values[i - from + 1]
+      if value then
+        local active, unstarted, high, low = string.match(value, '^(%d+) (%d+) (%d+) (%d+)$')
+        held_known[asked[i]] = { tonumber(active), tonumber(unstarted), tonumber(high), tonumber(low) }
+      end
     end
   end
 end
 
--- Below this every sum of two is exact.
-local EXACT = 4503599627370496
-
--- What this step knows of what scopes hold.
-local held_known = {}
-
-local function book_held(sums)
-  local fields = {}
-  held_known = {}
-  for field, delta in pairs(sums) do
-    if delta ~= 0 then fields[#fields + 1] = field end
-  end
-  for from = 1, #fields, 50 do
-    local to = math.min(from + 49, #fields)
-    local values = redis.call('HMGET', P .. 'held', unpack(fields, from, to))
-    local sets, gone = {}, {}
-    for i = from, to do
-      local field, value = fields[i], tonumber(values[i - from + 1]) or 0
-      local delta = sums[field]
-      if math.abs(value) >= EXACT or math.abs(delta) >= EXACT then
-        redis.call('HINCRBY', P .. 'held', field, n(delta))
-      elseif value + delta == 0 then
-        gone[#gone + 1] = field
-      else
-        sets[#sets + 1] = field
-        sets[#sets + 1] = n(value + delta)
-      end
+local function write_held()
+  local sets, gone = {}, {}
+  for scope in pairs(held_changed) do
+    local row = held_known[scope]
+    if row[1] == 0 then
+      gone[#gone + 1] = scope
+    else
+      sets[#sets + 1] = scope
+      sets[#sets + 1] = n(row[1]) .. ' ' .. n(row[2]) .. ' ' .. n(row[3]) .. ' ' .. n(row[4])
     end
-    chunked('HSET', P .. 'held', sets)
-    chunked('HDEL', P .. 'held', gone)
   end
+  chunked('HSET', P .. 'held', sets)
+  chunked('HDEL', P .. 'held', gone)
+end
+
+-- Adds what a job holds, or takes it away.
+local function account(j, sign)
+  local names = scopes(j)
+  learn_held(names)
+  hold(j, sign, held_known)
+  for _, scope in ipairs(names) do held_changed[scope] = true end
+  later(write_held)
 end
 
 -- How many reservations one step sees run out.
-local LAPSES = 500
+local LAPSES = 200
 
 -- Open jobs whose places are counted stand in `open`; those that were seen to have run out stand in `lapsed` and are
 -- not counted. Moves those that ran out; answers true when there are more than one step may move.
 local function sweep()
-  local due = redis.call('ZRANGEBYSCORE', P .. 'open', '-inf', n(now), 'LIMIT', 0, LAPSES)
+  local due = redis.call('ZRANGEBYSCORE', P .. 'open', '-inf', NOW, 'LIMIT', 0, LAPSES)
   if #due == 0 then return false end
-  local sums = {}
+  local lapsed = {}
   for _, id in ipairs(due) do
     local j = load_job(id)
-    account(j, -1, sums)
+    account(j, -1)
     redis.call('HSET', P .. 'job:' .. id, 'lapsed', '1')
-    redis.call('ZREM', P .. 'open', id)
-    redis.call('ZADD', P .. 'lapsed', j.expires_at, id)
+    lapsed[#lapsed + 1] = j.expires_at
+    lapsed[#lapsed + 1] = id
   end
-  book_held(sums)
+  chunked('ZREM', P .. 'open', due)
+  chunked('ZADD', P .. 'lapsed', lapsed)
   return #due == LAPSES
 end
 
@@ -140,8 +164,8 @@ local behind
 local function held_behind()
   if not behind then
     behind = {}
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lapsed', '(' .. n(now), '+inf')) do
-      account(load_job(id), 1, behind)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lapsed', '(' .. NOW, '+inf')) do
+      hold(load_job(id), 1, behind)
     end
   end
   return behind
@@ -149,39 +173,36 @@ end
 
 -- What live jobs hold under a scope; only after `sweep` has answered false.
 local function held(scope)
-  if held_known[scope] then return held_known[scope] end
-  local values = redis.call('HMGET', P .. 'held', scope .. ' active', scope .. ' unstarted', scope .. ' tokens')
-  local more = held_behind()
-  local sums = {}
-  for i, unit in ipairs(UNITS) do
-    sums[unit] = math.min((tonumber(values[i]) or 0) + (more[scope .. ' ' .. unit] or 0), MAX)
-  end
-  held_known[scope] = sums
-  return sums
+  learn_held({ scope })
+  local row, more = held_known[scope], held_behind()[scope] or { 0, 0, 0, 0 }
+  local tokens = (row[3] + more[3]) * HIGH + (row[4] + more[4])
+  return { active = row[1] + more[1], unstarted = row[2] + more[2], tokens = math.min(tokens, MAX) }
+end
+
+-- Whether two states of a job hold the same.
+local function holds_the_same(j, was)
+  return j.state == was.state and j.agent_id == was.agent_id and j.model0 == was.model0 and j.project == was.project
+    and left(j) == left(was)
 end
 
 -- Writes a job that was read as `was`, and what it holds. An ended one is kept for `keep` milliseconds, 0 = for ever.
 local function put_job(j, was, keep)
-  local sums = {}
-  local was_open = was and is_open(was)
-  if was_open and was.lapsed then
-    redis.call('ZREM', P .. 'lapsed', j.id)
-  elseif was_open then
-    account(was, -1, sums)
-  end
-  j.lapsed = nil
   local key = P .. 'job:' .. j.id
-  if is_open(j) then
-    account(j, 1, sums)
-    if not was_open or was.lapsed or was.expires_at ~= j.expires_at then
-      redis.call('ZADD', P .. 'open', j.expires_at, j.id)
-    end
-  elseif was_open and not was.lapsed then
+  local open, was_open = is_open(j), was and is_open(was)
+  local counted = was_open and not was.lapsed
+  if not (counted and open and holds_the_same(j, was)) then
+    if counted then account(was, -1) end
+    if open then account(j, 1) end
+  end
+  if was_open and was.lapsed then redis.call('ZREM', P .. 'lapsed', j.id) end
+  if open and not (counted and was.expires_at == j.expires_at) then
+    redis.call('ZADD', P .. 'open', j.expires_at, j.id)
+  elseif counted and not open then
     redis.call('ZREM', P .. 'open', j.id)
   end
-  book_held(sums)
+  j.lapsed = nil
   write(key, j, was)
-  if is_open(j) then
+  if open then
     if was and not was_open then redis.call('PERSIST', key) end
   elseif keep ~= '0' then
     redis.call('PEXPIRE', key, keep)
@@ -198,27 +219,71 @@ local function bucket_of(limit, when)
   return step == 0 and 0 or math.floor(when / step)
 end
 
-local function field_of(limit, bucket)
-  return limit[1] .. ' ' .. limit[2] .. ' ' .. limit[3] .. ' ' .. n(bucket)
+local function name_of(limit)
+  limit.name = limit.name or limit[1] .. ' ' .. limit[2] .. ' ' .. limit[3]
+  return limit.name
 end
 
--- What this step knows of the buckets of meters: 0 where there is none.
-local known = {}
+-- The field of a bucket; a step asks for one of a limit again and again.
+local function field_of(limit, bucket)
+  if limit.bucket ~= bucket then
+    limit.bucket = bucket
+    limit.field = name_of(limit) .. ' ' .. n(bucket)
+  end
+  return limit.field
+end
 
--- Reads the present buckets of the limits that count one only, all at once.
-local function learn(limits)
-  local fields = {}
-  for _, limit in ipairs(limits) do
-    if limit[5] == limit[6] then
-      local field = field_of(limit, bucket_of(limit, now))
-      if not known[field] then fields[#fields + 1] = field end
+-- Below this every sum of two is exact.
+local EXACT = 4503599627370496
+
+-- What this step knows of the buckets of meters, 0 where there is none, and which of them it moved.
+local known, moved = {}, {}
+
+-- Reads buckets that are not known yet.
+local function learn_buckets(fields)
+  local asked = {}
+  for _, field in ipairs(fields) do
+    if not known[field] then
+      known[field] = 0
+      asked[#asked + 1] = field
     end
   end
-  for from = 1, #fields, 50 do
-    local to = math.min(from + 49, #fields)
-    local values = redis.call('HMGET', P .. 'meters', unpack(fields, from, to))
-    for i = from, to do known[fields[i]] = tonumber(values[i - from + 1]) or 0 end
+  for from = 1, #asked, 50 do
+    local to = math.min(from + 49, #asked)
+    local values = redis.call('HMGET', P .. 'meters', unpack(asked, from, to))
+    for i = from, to do known[asked[i]] = tonumber(values[i - from + 1]) or 0 end
   end
+end
+
+-- What a bucket stands at.
+local function stands_at(field)
+  learn_buckets({ field })
+  return known[field]
+end
+
+-- The sums that are kept beside windows of many buckets, by name: first and last bucket and the sum, false when there is
+-- none; and which of them this step changed.
+local windows, windows_changed = {}, {}
+
+-- Reads the sums of windows that are not known yet.
+local function learn_windows(names)
+  if #names == 0 then return end
+  -- As many as one job has limits.
+  for i, kept in ipairs(redis.call('HMGET', P .. 'sums', unpack(names))) do
+    local first, last, sum = string.match(kept or '', '^(%-?%d+),(%-?%d+),(%-?%d+)$')
+    windows[names[i]] = first and { tonumber(first), tonumber(last), tonumber(sum) } or false
+  end
+end
+
+-- Reads what a step will ask of limits, all at once.
+local function learn(limits)
+  local fields, names = {}, {}
+  for _, limit in ipairs(limits) do
+    if limit[5] <= limit[6] then fields[#fields + 1] = field_of(limit, bucket_of(limit, now)) end
+    if limit[5] < limit[6] and windows[name_of(limit)] == nil then names[#names + 1] = name_of(limit) end
+  end
+  learn_buckets(fields)
+  learn_windows(names)
 end
 
 local decoded = {}
@@ -238,7 +303,7 @@ local function limits_of(j, line)
   return limits_in(j['limits' .. line])
 end
 
--- The filled buckets of a meter that count now, as a list of bucket and value.
+-- The filled buckets of a meter that count now, as a list of bucket and value; before this step moved any.
 local function buckets_of(limit)
   local present = bucket_of(limit, now)
   local first, last = present + limit[5], present + limit[6]
@@ -259,33 +324,38 @@ end
 -- The sum of the buckets from first to last; never more than a window has.
 local function sum_of(limit, first, last)
   local fields, sum = {}, 0
-  if first == last and known[field_of(limit, first)] then return known[field_of(limit, first)] end
   for bucket = first, last do fields[#fields + 1] = field_of(limit, bucket) end
-  if #fields == 0 then return 0 end
-  for _, value in ipairs(redis.call('HMGET', P .. 'meters', unpack(fields))) do
-    if value then sum = sum + tonumber(value) end
-  end
+  learn_buckets(fields)
+  for _, field in ipairs(fields) do sum = sum + known[field] end
   return sum
 end
 
-local function name_of(limit)
-  return limit[1] .. ' ' .. limit[2] .. ' ' .. limit[3]
+local function kept_sum(limit)
+  local name = name_of(limit)
+  if windows[name] == nil then learn_windows({ name }) end
+  return windows[name]
 end
 
--- The sum that is kept beside a window of many buckets: its first and last bucket, and the sum.
-local function kept_sum(limit)
-  local kept = redis.call('HGET', P .. 'sums', name_of(limit))
-  if not kept then return nil end
-  local first, last, sum = string.match(kept, '^(%-?%d+),(%-?%d+),(%-?%d+)$')
-  return tonumber(first), tonumber(last), tonumber(sum)
+local function write_windows()
+  local sets, gone = {}, {}
+  for name in pairs(windows_changed) do
+    local window = windows[name]
+    if window then
+      sets[#sets + 1] = name
+      sets[#sets + 1] = n(window[1]) .. ',' .. n(window[2]) .. ',' .. n(window[3])
+    else
+      gone[#gone + 1] = name
+    end
+  end
+  chunked('HSET', P .. 'sums', sets)
+  chunked('HDEL', P .. 'sums', gone)
 end
 
 local function keep_sum(limit, first, last, sum)
-  if math.abs(sum) < EXACT then
-    redis.call('HSET', P .. 'sums', name_of(limit), n(first) .. ',' .. n(last) .. ',' .. n(sum))
-  else
-    redis.call('HDEL', P .. 'sums', name_of(limit))
-  end
+  local name = name_of(limit)
+  windows[name] = math.abs(sum) < EXACT and { first, last, sum }
+  windows_changed[name] = true
+  later(write_windows)
 end
 
 -- What a meter stands at; below zero reads as zero.
@@ -296,12 +366,12 @@ local function used(limit)
   if first >= last then
     sum = sum_of(limit, first, last)
   else
-    local a, b, kept = kept_sum(limit)
-    if a == first and b == last then
-      sum = kept
+    local kept = kept_sum(limit)
+    if kept and kept[1] == first and kept[2] == last then
+      sum = kept[3]
     else
-      if a and first >= a and first <= b and last >= b then
-        sum = kept - sum_of(limit, a, first - 1) + sum_of(limit, b + 1, last)
+      if kept and first >= kept[1] and first <= kept[2] and last >= kept[2] then
+        sum = kept[3] - sum_of(limit, kept[1], first - 1) + sum_of(limit, kept[2] + 1, last)
       else
         sum = sum_of(limit, first, last)
       end
@@ -311,23 +381,40 @@ local function used(limit)
   return math.min(math.max(sum, 0), MAX)
 end
 
--- Moves one bucket of a meter, and the sum that is kept of its window.
+local function write_meters()
+  local sets = {}
+  for field in pairs(moved) do
+    sets[#sets + 1] = field
+    sets[#sets + 1] = n(known[field])
+  end
+  chunked('HSET', P .. 'meters', sets)
+  moved = {}
+end
+
+-- Moves one bucket of a meter, and the sum that is kept of its window; answers what the bucket stands at.
 local function move(limit, bucket, delta)
-  local field = field_of(limit, bucket)
-  local moved = redis.pcall('HINCRBY', P .. 'meters', field, delta)
-  if type(moved) == 'table' then
-    -- Past the largest number; nobody can have used that much.
-    local edge = string.sub(delta, 1, 1) == '-' and '-9223372036854775808' or '9223372036854775807'
-    redis.call('HSET', P .. 'meters', field, edge)
-    known[field] = tonumber(edge)
+  local field, by = field_of(limit, bucket), tonumber(delta)
+  local stands = stands_at(field)
+  if math.abs(stands) < EXACT and math.abs(by) < EXACT then
+    known[field] = stands + by
+    moved[field] = true
+    later(write_meters)
   else
-    known[field] = moved
+    write_meters()
+    local sum = redis.pcall('HINCRBY', P .. 'meters', field, delta)
+    if type(sum) == 'table' then
+      -- Past the largest number; nobody can have used that much.
+      local edge = by < 0 and '-9223372036854775808' or '9223372036854775807'
+      redis.call('HSET', P .. 'meters', field, edge)
+      sum = tonumber(edge)
+    end
+    known[field] = sum
   end
-  if limit[5] ~= limit[6] then
-    local first, last, sum = kept_sum(limit)
-    if first and first <= bucket and bucket <= last then keep_sum(limit, first, last, sum + tonumber(delta)) end
+  if limit[5] < limit[6] then
+    local kept = kept_sum(limit)
+    if kept and kept[1] <= bucket and bucket <= kept[2] then keep_sum(limit, kept[1], kept[2], kept[3] + by) end
   end
-  return moved
+  return known[field]
 end
 
 -- Finds room under every limit: nil, or the refusal of the first that has none.
@@ -348,7 +435,9 @@ local function find_room(limits, ask)
       end
       -- One term at a time, so that no sum passes 2^53.
       if used(limit) > cap - need - reserved then
-        return { 'full', cjson.encode(limit), n(ask), n(sums.active), n(sums.unstarted), n(sums.tokens), buckets_of(limit) }
+        -- What was noted on the limit is not of it.
+        local told = cjson.encode({ unpack(limit) })
+        return { 'full', told, n(ask), n(sums.active), n(sums.unstarted), n(sums.tokens), buckets_of(limit) }
       end
     end
   end
@@ -365,7 +454,7 @@ local function book(kind, job, agent, model, moves)
     local frees_at = (bucket + 1 - limit[5]) * limit[4]
     list[i] = '[' .. q(field_of(limit, bucket)) .. ',' .. delta .. ',' .. n(frees_at) .. ']'
   end
-  local id = redis.call('XADD', P .. 'entries', '*', 'kind', kind, 'at', n(now), 'job', job or '', 'agent', agent,
+  local id = redis.call('XADD', P .. 'entries', '*', 'kind', kind, 'at', NOW, 'job', job or '', 'agent', agent,
     'model', model or '', 'moves', '[' .. table.concat(list, ',') .. ']')
   redis.call('XADD', P .. 'entries:' .. agent, id, 'e', '')
 end
@@ -407,7 +496,7 @@ end
 -- Turns the place into one used job and one used request.
 local function mark_started(j)
   j.state = 'started'
-  j.started_at = n(now)
+  j.started_at = NOW
   spend(j, 0, 'start', { { 'jobs', 1 }, { 'requests', 1 } })
   told(j, 'job_started')
 end
@@ -504,8 +593,7 @@ local function close(j, outcome)
         if limit[3] == 'day' and limit[2] == 'tokens' then
           -- What a reset took off already is not given back once more, as room above the cap.
           local bucket = bucket_of(limit, when)
-          local stands = tonumber(redis.call('HGET', P .. 'meters', field_of(limit, bucket)) or '0')
-          local delta = math.min(tokens, math.max(stands, 0))
+          local delta = math.min(tokens, math.max(stands_at(field_of(limit, bucket)), 0))
           if delta > 0 then moves[#moves + 1] = { limit, bucket, '-' .. n(delta) } end
         end
       end
@@ -577,7 +665,7 @@ end
 local function new_job(a)
   return {
     id = a.job, task = a.task, admission = a.id, agent_id = a.agent, project = a.project, ask = a.ask,
-    admitted_at = n(now), expires_at = a.expires_at, state = 'reserved', lines = '1',
+    admitted_at = NOW, expires_at = a.expires_at, state = 'reserved', lines = '1',
     model0 = a.model, price0 = a.price, limits0 = a.limits
   }
 end
@@ -593,7 +681,9 @@ local function prepare_admission(a, fresh)
     local over = was.state == 'started' or was.state == 'settled'
     if lives or (over and not fresh) then return nil, no(nil, nil, was) end
   end
+  local j = new_job(a)
+  learn_held(scopes(j))
   local full = find_room(limits_in(a.limits), tonumber(a.ask))
   if full then return nil, full end
-  return new_job(a), was, false
+  return j, was, false
 end

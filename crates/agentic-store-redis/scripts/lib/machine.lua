@@ -48,7 +48,7 @@ local function settle(t)
     t.lapsed = nil
     t.deferred = nil
   end
-  if now > tonumber(t.updated_at) then t.updated_at = n(now) end
+  if now > tonumber(t.updated_at) then t.updated_at = NOW end
 end
 
 -- Puts a task where it waits.
@@ -76,7 +76,7 @@ local function step_claim(t, c)
   t.status = 'in_progress'
   t.attempt = c.attempt
   t.claimed_by = c.agent
-  t.claimed_at = n(now)
+  t.claimed_at = NOW
   t.lease_expires_at = c.expires_at
   t.retry_at = nil
   t.progress = '0'
@@ -114,7 +114,7 @@ local function step_end(t, was, e)
   local running = t.status == 'in_progress'
   if not running and not (t.lapsed and e.proves) then return false end
   if e.kind == 'expired' and t.lease_expires_at and tonumber(t.lease_expires_at) > now then return false end
-  t.last_attempt = n(now)
+  t.last_attempt = NOW
   if e.kind == 'completed' then
     t.status = 'completed'
     t.progress = '100'
