@@ -97,6 +97,8 @@ pub enum Kind {
     Allowance,
     /// A model's quota.
     Model,
+    /// A budget.
+    Budget,
     /// A job.
     Job,
     /// A route of the server.
@@ -110,6 +112,7 @@ impl fmt::Display for Kind {
             Self::Agent => "agent",
             Self::Allowance => "allowance of agent",
             Self::Model => "quota of model",
+            Self::Budget => "budget of",
             Self::Job => "job",
             Self::Route => "route",
         })
@@ -155,6 +158,8 @@ pub enum ConflictCode {
     CursorTrimmed,
     /// The setting that an append moves is not what the caller believed.
     MarkMoved,
+    /// The budget was changed since it was read.
+    StaleVersion,
 }
 
 impl ConflictCode {
@@ -178,6 +183,7 @@ impl ConflictCode {
             Self::AgentUnavailable => "agent_unavailable",
             Self::CursorTrimmed => "cursor_trimmed",
             Self::MarkMoved => "mark_moved",
+            Self::StaleVersion => "stale_version",
         }
     }
 }

@@ -81,7 +81,7 @@ event_types! {
     QuotaExceeded => "quota_exceeded",
     /// A job started or was settled.
     UsageRecorded => "usage_recorded",
-    /// An operator changed a limit.
+    /// A limit was changed: by an operator, by the beginning of an anchored window, or by a provider's answer.
     LimitsChanged => "limits_changed",
 }
 

@@ -7,14 +7,13 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::window::Window;
 use crate::{
     amount::Amount,
     clock::Timestamp,
     error::{Error, Result},
     id::{AgentId, ModelName, ProjectName},
 };
-
-const DAY_MILLIS: i64 = 86_400_000;
 
 /// Who shares a limit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -125,100 +124,6 @@ impl fmt::Display for Meter {
     }
 }
 
-/// Over which time it is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-#[non_exhaustive]
-pub enum Window {
-    /// A calendar day in UTC; the date is the bucket, so midnight needs no job. `day`.
-    Day,
-    /// The last so many seconds (a multiple of 60), in buckets of a sixtieth: 61 of them are summed, so that no
-    /// real window ever holds more than the cap, and room comes back at most one bucket late. `sliding:SECS`.
-    Sliding(u32),
-    /// For ever. `lifetime`.
-    Lifetime,
-    /// At this moment; only for [`Meter::ActiveJobs`]. `live`.
-    Live,
-}
-
-impl Window {
-    /// The last hour.
-    pub const HOUR: Self = Self::Sliding(3_600);
-
-    /// The length of one bucket in milliseconds, where time is cut into buckets.
-    fn step(self) -> Option<i64> {
-        match self {
-            Self::Day => Some(DAY_MILLIS),
-            Self::Sliding(secs) => Some((i64::from(secs) * 1_000 / 60).max(1)),
-            Self::Lifetime | Self::Live => None,
-        }
-    }
-
-    /// The bucket that `at` falls in.
-    pub fn bucket(self, at: Timestamp) -> i64 {
-        self.step().map_or(0, |step| at.millis().div_euclid(step))
-    }
-
-    /// The first and last bucket that count at `now`, both included. A sliding window counts later ones too: they were
-    /// filled before a clock was put back.
-    pub fn span(self, now: Timestamp) -> (i64, i64) {
-        let last = self.bucket(now);
-        match self {
-            Self::Sliding(_) => (last - 60, last + 60),
-            Self::Day | Self::Lifetime | Self::Live => (last, last),
-        }
-    }
-
-    /// When `bucket` stops counting; never for windows that do not move.
-    pub fn frees_at(self, bucket: i64) -> Option<Timestamp> {
-        let step = self.step()?;
-        let counted = if matches!(self, Self::Sliding(_)) { 61 } else { 1 };
-        Some(Timestamp::from_millis(bucket.saturating_add(counted).saturating_mul(step)))
-    }
-}
-
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Day => f.write_str("day"),
-            Self::Sliding(secs) => write!(f, "sliding:{secs}"),
-            Self::Lifetime => f.write_str("lifetime"),
-            Self::Live => f.write_str("live"),
-        }
-    }
-}
-
-impl FromStr for Window {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong =
-            || Error::invalid("window", "must be day, sliding:SECS (a multiple of 60), lifetime or live");
-        match text {
-            "day" => Ok(Self::Day),
-            "lifetime" => Ok(Self::Lifetime),
-            "live" => Ok(Self::Live),
-            _ => {
-                let secs: u32 =
-                    text.strip_prefix("sliding:").ok_or_else(wrong)?.parse().map_err(|_| wrong())?;
-                if secs == 0 || !secs.is_multiple_of(60) { Err(wrong()) } else { Ok(Self::Sliding(secs)) }
-            }
-        }
-    }
-}
-
-impl TryFrom<String> for Window {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Window> for String {
-    fn from(window: Window) -> Self {
-        window.to_string()
-    }
-}
-
 /// What is counted, for whom, over which time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MeterKey {
@@ -314,6 +219,7 @@ impl Limit {
             Window::Day => format!("{what} of {scope} today"),
             Window::Sliding(3_600) => format!("{what} of {scope} in the last hour"),
             Window::Sliding(secs) => format!("{what} of {scope} in the last {secs} s"),
+            Window::Anchored { secs, .. } => format!("{what} of {scope} in its window of {secs} s"),
             Window::Lifetime => format!("{what} of {scope} in total"),
             Window::Live => format!("{what} of {scope}"),
         }
@@ -438,15 +344,9 @@ mod tests {
     }
 
     #[test]
-    fn scopes_and_windows_read_what_they_write() {
+    fn scopes_read_what_they_write() {
         for text in ["fleet", "agent:a:b", "model:v/m", "project:p/q", "agent:a model:v/m"] {
             assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
-        }
-        for text in ["day", "sliding:3600", "lifetime", "live"] {
-            assert_eq!(text.parse::<Window>().unwrap().to_string(), text);
-        }
-        for bad in ["sliding:0", "sliding:61", "week"] {
-            assert!(bad.parse::<Window>().is_err(), "{bad}");
         }
     }
 

@@ -14,19 +14,20 @@ use crate::{
     agent::AgentInfo,
     allowance::{AgentAllowance, ModelQuota, UsageAnswer},
     attempt::Attempt,
+    budget::Budget,
     clock::Timestamp,
     error::{Error, Result},
     event::{Event, EventId},
     id::{AgentId, JobId, ModelName, TaskId},
     job::Job,
     lane::{Head, Lane},
-    limit::{MeterKey, Reading},
+    limit::{MeterKey, Reading, Scope},
     port::{
         Admission, AgentRegistry, AllowanceStore, Append, Assign, Assigned, Beat, BeatAnswer, Block,
         CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EntryPage, EventLog,
         EventPage, ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports,
-        Progress, ReadEntries, Reap, Register, Renew, Report, ResetUsage, SetDraining, Settings, Settle,
-        StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
+        Progress, ReadEntries, Reap, Register, Renew, Report, ResetUsage, SetBudget, SetDraining, Settings,
+        Settle, StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
     },
     task::{Page, Task, TaskFilter, TaskStatus},
 };
@@ -205,6 +206,10 @@ calls! {
         "allowances.delete_model_quota" AllowancesDeleteModelQuota
             delete_model_quota(&model: ModelName, now: Timestamp) -> () => now;
         "allowances.model_quotas" AllowancesModelQuotas model_quotas() -> Vec<ModelQuota>;
+        "allowances.budgets" AllowancesBudgets budgets() -> Vec<Budget>;
+        "allowances.set_budget" AllowancesSetBudget set_budget(set: SetBudget) -> Budget => set.now;
+        "allowances.delete_budget" AllowancesDeleteBudget
+            delete_budget(&scope: Scope, now: Timestamp) -> () => now;
         "allowances.limits_revision" AllowancesLimitsRevision limits_revision() -> u64;
         "allowances.readings" AllowancesReadings
             readings(&keys: [MeterKey], now: Timestamp) -> Vec<Reading> => now;

@@ -1,5 +1,6 @@
--- Sets or removes an allowance or a quota.
--- ARGV: now, 'allowances' or 'quotas', the name, its JSON ('' removes), the agent of the event, its payload.
+-- Sets or removes an allowance or a quota; removes a budget.
+-- ARGV: now, 'allowances', 'quotas' or 'budgets', the name, its JSON ('' removes), the agent of the event ('' = none), its
+-- payload.
 -- Answers ok, or nf.
 local key, name, json, agent, payload = P .. take(), take(), take(), take(), take()
 if json == '' then

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use agentic_core::{
     allowance::{AgentAllowance, ModelQuota, UsageAnswer},
     amount::Amount,
+    budget::Budget,
     clock::Timestamp,
-    engine::ledger,
+    engine::{agents::stale_version, ledger},
     error::{Error, Kind, Result},
     id::{AgentId, JobId, ModelName},
     job::Job,
     limit::{Held, Limit, Meter, MeterKey, Reading, Scope, Window, used},
     port::{
         Admission, AllowanceStore, Difference, EntryPage, ExpiredJobs, Extend, ReadEntries, Report,
-        ResetUsage, Settle, StartJob, VoidJob,
+        ResetUsage, SetBudget, Settle, StartJob, VoidJob,
     },
 };
 use async_trait::async_trait;
@@ -197,6 +198,43 @@ impl AllowanceStore for RedisStore {
 
     async fn model_quotas(&self) -> Result<Vec<ModelQuota>> {
         self.limits("quotas").await
+    }
+
+    async fn budgets(&self) -> Result<Vec<Budget>> {
+        let mut reply = Reply::of(self.command("HGETALL", "budgets", &[]).await?)?;
+        let mut budgets = BTreeMap::new();
+        while !reply.is_empty() {
+            let scope = reply.text()?;
+            let stored = reply.text()?;
+            let (version, json) =
+                stored.split_once(' ').ok_or_else(|| misshapen("a budget has no version"))?;
+            let budget: Budget = serde_json::from_str(json).map_err(unreadable)?;
+            budgets.insert(scope, Budget { version: version.parse().map_err(unreadable)?, ..budget });
+        }
+        Ok(budgets.into_values().collect())
+    }
+
+    async fn set_budget(&self, set: SetBudget) -> Result<Budget> {
+        let SetBudget { budget, seen, now } = set;
+        budget.validate()?;
+        let scope = &budget.scope;
+        let args = Args::at(now).value(scope).maybe(seen).json(&budget)?.json(&json!({ "scope": scope }))?;
+        let version = self.ask(&script::SET_BUDGET, args).await?.parse_maybe()?;
+        let version = version.ok_or_else(|| stale_version(scope))?;
+        Ok(Budget { version, ..budget })
+    }
+
+    async fn delete_budget(&self, scope: &Scope, now: Timestamp) -> Result<()> {
+        let args = Args::at(now)
+            .value("budgets")
+            .value(scope)
+            .value("")
+            .value("")
+            .json(&json!({ "scope": scope }))?;
+        match self.run(&script::SET_LIMIT, args).await? {
+            Answer::NotFound => Err(Error::not_found(Kind::Budget, scope)),
+            other => other.ok().map(drop),
+        }
     }
 
     async fn limits_revision(&self) -> Result<u64> {

@@ -100,6 +100,7 @@ scripts! {
     REAP: "reap";
     AGENTS: "agents";
     SET_LIMIT: "set_limit";
+    SET_BUDGET: "set_budget";
     READINGS: "readings";
     ACTIVE_JOBS: "active_jobs";
     ADMIT: "admit";

@@ -2,6 +2,7 @@
 
 use agentic_core::{
     allowance::{AgentAllowance, ModelQuota, UsageAnswer},
+    budget::Budget,
     clock::Timestamp,
     engine::{Rows, agents, ledger},
     error::{Error, Result},
@@ -10,7 +11,7 @@ use agentic_core::{
     limit::{MeterKey, Reading, Scope},
     port::{
         Admission, AllowanceStore, Difference, EntryPage, ExpiredJobs, Extend, ReadEntries, Report,
-        ResetUsage, Settle, StartJob, VoidJob,
+        ResetUsage, SetBudget, Settle, StartJob, VoidJob,
     },
 };
 use async_trait::async_trait;
@@ -95,6 +96,19 @@ impl AllowanceStore for SqliteStore {
 
     async fn model_quotas(&self) -> Result<Vec<ModelQuota>> {
         self.read(|rows| rows.sql.all(limits::QUOTAS, [], limits::read_quota)).await
+    }
+
+    async fn budgets(&self) -> Result<Vec<Budget>> {
+        self.read(|rows| rows.sql.all(limits::BUDGETS, [], limits::read_budget)).await
+    }
+
+    async fn set_budget(&self, set: SetBudget) -> Result<Budget> {
+        self.write(move |rows| agents::set_budget(rows, &set)).await
+    }
+
+    async fn delete_budget(&self, scope: &Scope, now: Timestamp) -> Result<()> {
+        let scope = scope.clone();
+        self.write(move |rows| agents::delete_budget(rows, &scope, now)).await
     }
 
     async fn limits_revision(&self) -> Result<u64> {

@@ -28,7 +28,10 @@ const WRITER_CACHE: i64 = 16 << 10;
 const STATEMENTS: usize = 256;
 
 /// Every schema step that there ever was, oldest first; the number of them is the schema's version.
-const STEPS: &[M<'static>] = &[M::up(include_str!("../migrations/0001_first.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../migrations/0001_first.sql")),
+    M::up(include_str!("../migrations/0002_budgets.sql")),
+];
 
 /// Opens the connection that writes: makes the file if there is none, and brings its schema up to date.
 ///

@@ -173,6 +173,17 @@ macro_rules! registry {
                 a_quota_is_set_and_removed,
                 a_changed_limit_is_noticed,
                 an_allowlist_is_bounded,
+                a_budget_is_set_and_removed,
+                a_budget_is_changed_by_who_has_seen_it,
+            }
+            windows {
+                a_day_turns_at_midnight_to_the_millisecond,
+                a_sliding_hour_frees_at_each_edge,
+                an_anchored_window_holds_to_its_end,
+                use_after_a_window_counts_in_the_next,
+                another_anchor_is_another_window,
+                a_cap_can_be_lowered_below_its_use,
+                the_largest_cap_is_exact,
             }
             admission {
                 admission_never_passes_a_cap,

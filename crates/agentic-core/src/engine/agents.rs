@@ -6,11 +6,13 @@ use super::{AgentRow, Rows};
 use crate::{
     agent::{AgentInfo, AgentStatus},
     allowance::{AgentAllowance, ModelQuota},
+    budget::Budget,
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
     event::{EventType, NewEvent},
     id::{AgentId, ModelName},
-    port::{Heartbeat, Reap, Register, SetDraining},
+    limit::Scope,
+    port::{Heartbeat, Reap, Register, SetBudget, SetDraining},
 };
 
 /// See [`crate::port::AgentRegistry::register`].
@@ -110,6 +112,32 @@ pub fn delete_model_quota(rows: &mut dyn Rows, model: &ModelName, now: Timestamp
     limits_changed(rows, now, None, Some(model))
 }
 
+/// See [`crate::port::AllowanceStore::set_budget`].
+pub fn set_budget(rows: &mut dyn Rows, set: &SetBudget) -> Result<Budget> {
+    let SetBudget { budget, seen, now } = set;
+    budget.validate()?;
+    let stands = rows.budget(&budget.scope)?.map_or(0, |budget| budget.version);
+    if seen.is_some_and(|seen| seen != stands) {
+        return Err(stale_version(&budget.scope));
+    }
+    let version = rows.put_budget(&budget.scope, Some(budget.clone()))?;
+    budget_changed(rows, *now, &budget.scope)?;
+    Ok(Budget { version, ..budget.clone() })
+}
+
+/// See [`crate::port::AllowanceStore::delete_budget`].
+pub fn delete_budget(rows: &mut dyn Rows, scope: &Scope, now: Timestamp) -> Result<()> {
+    rows.budget(scope)?.ok_or_else(|| Error::not_found(Kind::Budget, scope))?;
+    rows.put_budget(scope, None)?;
+    budget_changed(rows, now, scope)
+}
+
+/// The budget is another one than the caller has seen.
+pub fn stale_version(scope: &Scope) -> Error {
+    let detail = format!("the budget of {scope} was changed since it was read; read it again");
+    Error::conflict(ConflictCode::StaleVersion, detail)
+}
+
 /// Refuses an older, or a made-up newer, start of an agent.
 ///
 /// # Errors
@@ -136,4 +164,8 @@ fn limits_changed(
     let event =
         NewEvent::new(EventType::LimitsChanged, now).payload(json!({ "agent": agent, "model": model }));
     rows.append_event(NewEvent { agent_id: agent.cloned(), ..event })
+}
+
+fn budget_changed(rows: &mut dyn Rows, now: Timestamp, scope: &Scope) -> Result<()> {
+    rows.append_event(NewEvent::new(EventType::LimitsChanged, now).payload(json!({ "scope": scope })))
 }

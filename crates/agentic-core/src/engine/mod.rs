@@ -12,6 +12,7 @@ use crate::{
     agent::AgentInfo,
     allowance::{AgentAllowance, ModelQuota},
     attempt::Attempt,
+    budget::Budget,
     clock::Timestamp,
     error::Result,
     event::NewEvent,
@@ -74,6 +75,12 @@ pub trait Rows {
     fn quota(&mut self, model: &ModelName) -> Result<Option<ModelQuota>>;
     /// Writes or, with `None`, removes a quota, and moves the revision of the limits on.
     fn put_quota(&mut self, model: &ModelName, quota: Option<ModelQuota>) -> Result<()>;
+
+    /// Reads a budget.
+    fn budget(&mut self, scope: &Scope) -> Result<Option<Budget>>;
+    /// Writes or, with `None`, removes a budget, and moves the revision of the limits on; answers with the revision,
+    /// which is the budget's version.
+    fn put_budget(&mut self, scope: &Scope, budget: Option<Budget>) -> Result<u64>;
 
     /// Reads a job.
     fn job(&mut self, id: &JobId) -> Result<Option<Job>>;

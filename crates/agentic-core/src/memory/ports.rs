@@ -14,6 +14,7 @@ use crate::{
     agent::AgentInfo,
     allowance::{AgentAllowance, ModelQuota, UsageAnswer},
     attempt::Attempt,
+    budget::Budget,
     clock::Timestamp,
     engine::{Rows, agents, ledger, tasks},
     error::{ConflictCode, Error, Kind, Result},
@@ -26,8 +27,8 @@ use crate::{
         Admission, AgentRegistry, AllowanceStore, Append, Assign, Assigned, Beat, BeatAnswer, Block,
         CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EntryPage, EventLog,
         EventPage, ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports,
-        Progress, ReadEntries, Reap, Register, Renew, Report, ResetUsage, SetDraining, Settings, Settle,
-        StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
+        Progress, ReadEntries, Reap, Register, Renew, Report, ResetUsage, SetBudget, SetDraining, Settings,
+        Settle, StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
     },
     task::{Page, Task, TaskCursor, TaskFilter, TaskStatus},
 };
@@ -314,6 +315,18 @@ impl AllowanceStore for Memory {
 
     async fn model_quotas(&self) -> Result<Vec<ModelQuota>> {
         self.step(|state| Ok(state.quotas.values().cloned().collect()))
+    }
+
+    async fn budgets(&self) -> Result<Vec<Budget>> {
+        self.step(|state| Ok(state.budgets.values().cloned().collect()))
+    }
+
+    async fn set_budget(&self, set: SetBudget) -> Result<Budget> {
+        self.step(|state| agents::set_budget(state, &set))
+    }
+
+    async fn delete_budget(&self, scope: &Scope, now: Timestamp) -> Result<()> {
+        self.step(|state| agents::delete_budget(state, scope, now))
     }
 
     async fn limits_revision(&self) -> Result<u64> {

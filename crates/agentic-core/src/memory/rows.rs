@@ -5,6 +5,7 @@ use crate::{
     agent::AgentStatus,
     allowance::{AgentAllowance, ModelQuota},
     attempt::Attempt,
+    budget::Budget,
     clock::Timestamp,
     engine::{AgentRow, Rows},
     error::Result,
@@ -137,6 +138,20 @@ impl Rows for State {
             None => self.quotas.remove(model),
         };
         Ok(())
+    }
+
+    fn budget(&mut self, scope: &Scope) -> Result<Option<Budget>> {
+        Ok(self.budgets.get(&scope.to_string()).cloned())
+    }
+
+    fn put_budget(&mut self, scope: &Scope, budget: Option<Budget>) -> Result<u64> {
+        self.limits_revision += 1;
+        let version = self.limits_revision;
+        match budget {
+            Some(budget) => self.budgets.insert(scope.to_string(), Budget { version, ..budget }),
+            None => self.budgets.remove(&scope.to_string()),
+        };
+        Ok(version)
     }
 
     fn job(&mut self, id: &JobId) -> Result<Option<Job>> {

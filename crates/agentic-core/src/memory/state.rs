@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use crate::{
     allowance::{AgentAllowance, ModelQuota},
     attempt::Attempt,
+    budget::Budget,
     clock::Timestamp,
     engine::{AgentRow, ledger},
     error::{Error, Result},
@@ -39,6 +40,8 @@ pub(super) struct State {
     pub(super) agents: BTreeMap<AgentId, AgentRow>,
     pub(super) allowances: BTreeMap<AgentId, AgentAllowance>,
     pub(super) quotas: BTreeMap<ModelName, ModelQuota>,
+    /// By the text of their scope.
+    pub(super) budgets: BTreeMap<String, Budget>,
     pub(super) limits_revision: u64,
     pub(super) jobs: HashMap<JobId, Job>,
     pub(super) open_jobs: HashMap<Scope, BTreeSet<JobId>>,

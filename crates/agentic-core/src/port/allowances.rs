@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     allowance::{AgentAllowance, ModelQuota, Price, UsageAnswer},
+    budget::Budget,
     clock::Timestamp,
     error::Result,
     id::{AgentId, JobId, ModelName, ProjectName},
     job::{Entry, Job, JobOutcome, Move},
-    limit::{Limit, MeterKey, Reading},
+    limit::{Limit, MeterKey, Reading, Scope},
     usage::Figures,
 };
 
@@ -144,6 +145,17 @@ pub struct EntryPage {
     pub opening: Vec<Move>,
 }
 
+/// Sets a budget.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetBudget {
+    /// The budget; its version is given by the store.
+    pub budget: Budget,
+    /// The version that it must have until now, 0 where there must be none; `None` = whatever stands there.
+    pub seen: Option<u64>,
+    /// When.
+    pub now: Timestamp,
+}
+
 /// A meter that is not the sum of its entries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
@@ -211,7 +223,29 @@ pub trait AllowanceStore: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable`.
     async fn model_quotas(&self) -> Result<Vec<ModelQuota>>;
 
-    /// A number that grows with every change of an allowance or a quota, so that readers can keep theirs.
+    /// Reads all budgets, ascending by scope as text.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn budgets(&self) -> Result<Vec<Budget>>;
+
+    /// Sets a budget, if it is still the one that the caller has seen; answers with it under its new version.
+    ///
+    /// # Atomicity
+    /// The comparison and the change are one step (`a_budget_is_changed_by_who_has_seen_it`), so that of several who
+    /// begin the same window one does.
+    ///
+    /// # Errors
+    /// `Invalid`; `Conflict` `stale_version`.
+    async fn set_budget(&self, set: SetBudget) -> Result<Budget>;
+
+    /// Removes a budget.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn delete_budget(&self, scope: &Scope, now: Timestamp) -> Result<()>;
+
+    /// A number that grows with every change of an allowance, a quota or a budget, so that readers can keep theirs.
     ///
     /// # Errors
     /// `Unavailable`.

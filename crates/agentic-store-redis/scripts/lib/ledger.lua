@@ -1,6 +1,6 @@
 -- Jobs, what they hold, and meters, as `agentic_core::engine::ledger` has them. Limits come from the caller as
--- [scope, meter, window, step, from, to, cap]: summed are the buckets of `step` milliseconds whose distance to the
--- present one is `from` to `to`. Nothing here knows what a limit is for.
+-- [scope, meter, window, step, from, to, cap, origin]: summed are the buckets of `step` milliseconds, the first of which
+-- begins at `origin`, whose distance to the present one is `from` to `to`. Nothing here knows what a limit is for.
 local MAX = 9007199254740991
 
 -- Sums that stop at the largest amount.
@@ -216,7 +216,7 @@ end
 
 local function bucket_of(limit, when)
   local step = tonumber(limit[4])
-  return step == 0 and 0 or math.floor(when / step)
+  return step == 0 and 0 or math.floor((when - limit[8]) / step)
 end
 
 local function name_of(limit)
@@ -451,7 +451,7 @@ local function book(kind, job, agent, model, moves)
     local limit, bucket, delta = item[1], item[2], item[3]
     move(limit, bucket, delta)
     -- When the bucket stops counting, 0 = never.
-    local frees_at = (bucket + 1 - limit[5]) * limit[4]
+    local frees_at = limit[4] == 0 and 0 or (bucket + 1 - limit[5]) * limit[4] + limit[8]
     list[i] = '[' .. q(field_of(limit, bucket)) .. ',' .. delta .. ',' .. n(frees_at) .. ']'
   end
   local id = redis.call('XADD', P .. 'entries', '*', 'kind', kind, 'at', NOW, 'job', job or '', 'agent', agent,

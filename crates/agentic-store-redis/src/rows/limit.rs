@@ -10,17 +10,18 @@ use agentic_core::{
 use crate::{error::unreadable, reply::named};
 
 /// Scope, meter, window; the length of a bucket in milliseconds, and from which to which distance to the present one they
-/// are summed; the cap as text.
-pub(crate) type StoredLimit = (String, String, String, i64, i64, i64, Option<String>);
+/// are summed; the cap as text; where the first bucket begins, in milliseconds since 1970.
+pub(crate) type StoredLimit = (String, String, String, i64, i64, i64, Option<String>, i64);
 
 /// A limit for a script.
 fn stored_limit(limit: &Limit) -> StoredLimit {
     let MeterKey { scope, meter, window } = &limit.key;
+    let present = window.bucket(Timestamp::EPOCH);
     let (from, to) = if *window == Window::Live { (1, 0) } else { window.span(Timestamp::EPOCH) };
-    // A bucket stops counting one step after the last present one that it counts at.
-    let step = window.frees_at(0).map_or(0, |at| at.millis() / (1 - from));
+    let (from, to) = (from - present, to - present);
+    let (step, origin) = window.grid().unwrap_or_default();
     let cap = limit.cap.map(|cap| cap.to_string());
-    (scope.to_string(), meter.as_str().to_owned(), window.to_string(), step, from, to, cap)
+    (scope.to_string(), meter.as_str().to_owned(), window.to_string(), step, from, to, cap, origin)
 }
 
 /// Limits for a script.
@@ -30,7 +31,7 @@ pub(crate) fn stored_limits<'a>(limits: impl IntoIterator<Item = &'a Limit>) -> 
 
 /// The limit that a script counted under.
 pub(crate) fn limit(stored: &StoredLimit) -> Result<Limit> {
-    let (scope, meter, window, _, _, _, cap) = stored;
+    let (scope, meter, window, _, _, _, cap, _) = stored;
     let cap: Option<Amount> = cap.as_deref().map(|cap| cap.parse().map_err(unreadable)).transpose()?;
     Ok(Limit { key: MeterKey { scope: scope.parse()?, meter: named(meter)?, window: window.parse()? }, cap })
 }
@@ -56,11 +57,14 @@ mod tests {
     fn a_limit_reads_what_it_writes_and_its_buckets_are_cores() {
         let now = Timestamp::from_millis(1_772_366_400_123);
         let scope: Scope = "agent:a model:v/m".parse().unwrap();
-        for window in [Window::Day, Window::HOUR, Window::Sliding(60), Window::Lifetime, Window::Live] {
+        let anchored = Window::anchored(18_000, Timestamp::from_millis(1_772_000_000_987));
+        for window in
+            [Window::Day, Window::HOUR, Window::Sliding(60), anchored, Window::Lifetime, Window::Live]
+        {
             let original = Limit::new(scope.clone(), Meter::Tokens, window, Some(Amount::MAX));
             let stored = stored_limit(&original);
             assert_eq!(limit(&stored).unwrap(), original);
-            let present = if stored.3 == 0 { 0 } else { now.millis().div_euclid(stored.3) };
+            let present = if stored.3 == 0 { 0 } else { (now.millis() - stored.7).div_euclid(stored.3) };
             assert_eq!(present, window.bucket(now), "{window}");
             if window != Window::Live {
                 assert_eq!((present + stored.4, present + stored.5), window.span(now), "{window}");

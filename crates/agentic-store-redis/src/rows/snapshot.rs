@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use agentic_core::{
     allowance::{AgentAllowance, ModelQuota},
     attempt::Attempt,
+    budget::Budget,
     clock::Timestamp,
     engine::{AgentRow, Rows},
     error::{Error, Result},
@@ -162,6 +163,14 @@ impl Rows for Snapshot {
 
     fn put_quota(&mut self, _: &ModelName, _: Option<ModelQuota>) -> Result<()> {
         Ok(())
+    }
+
+    fn budget(&mut self, _: &Scope) -> Result<Option<Budget>> {
+        Ok(None)
+    }
+
+    fn put_budget(&mut self, _: &Scope, _: Option<Budget>) -> Result<u64> {
+        Ok(0)
     }
 
     fn job(&mut self, id: &JobId) -> Result<Option<Job>> {

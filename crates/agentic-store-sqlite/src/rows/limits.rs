@@ -3,8 +3,10 @@
 use agentic_core::{
     allowance::{AgentAllowance, CostBasis, ModelQuota, Price},
     amount::Amount,
+    budget::Budget,
     error::Result,
     id::{AgentId, ModelName},
+    limit::Scope,
 };
 
 use crate::sql::{Cells, Columns, Sql};
@@ -43,6 +45,11 @@ const PUT_QUOTA: &str =
     "INSERT OR REPLACE INTO quotas (model, daily_token_budget, hourly_rate_limit, cost_ceiling,
     price_input, price_output, cost) VALUES (?, ?, ?, ?, ?, ?, ?)";
 const DELETE_QUOTA: &str = "DELETE FROM quotas WHERE model = ?1";
+
+pub(crate) const BUDGET: &str = "SELECT scope, version, limits, hold FROM budgets WHERE scope = ?1";
+pub(crate) const BUDGETS: &str = "SELECT scope, version, limits, hold FROM budgets ORDER BY scope";
+const PUT_BUDGET: &str = "INSERT OR REPLACE INTO budgets (scope, version, limits, hold) VALUES (?, ?, ?, ?)";
+const DELETE_BUDGET: &str = "DELETE FROM budgets WHERE scope = ?1";
 
 /// Reads the columns of `select_allowance`.
 pub(crate) fn read_allowance(columns: &mut Columns<'_>) -> Result<AgentAllowance> {
@@ -109,4 +116,21 @@ pub(crate) fn put_quota(sql: Sql<'_>, model: &ModelName, quota: Option<&ModelQuo
         CostBasis::Reported => "reported",
     });
     sql.execute(PUT_QUOTA, cells.params()).map(drop)
+}
+
+/// Reads a budget.
+pub(crate) fn read_budget(columns: &mut Columns<'_>) -> Result<Budget> {
+    let (scope, version) = (columns.parse()?, columns.unsigned()?);
+    Ok(Budget { scope, version, limits: columns.json()?, hold: columns.json_opt()? })
+}
+
+/// Writes or, with `None`, removes a budget.
+pub(crate) fn put_budget(sql: Sql<'_>, scope: &Scope, version: u64, budget: Option<&Budget>) -> Result<()> {
+    let scope = scope.to_string();
+    let Some(budget) = budget else {
+        return sql.execute(DELETE_BUDGET, [&scope]).map(drop);
+    };
+    let mut cells = Cells::default();
+    cells.text(&scope).int_cut(version).json(&budget.limits)?.json_opt(budget.hold.as_ref())?;
+    sql.execute(PUT_BUDGET, cells.params()).map(drop)
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry as Place};
 use agentic_core::{
     allowance::{AgentAllowance, ModelQuota},
     attempt::Attempt,
+    budget::Budget,
     clock::Timestamp,
     engine::{AgentRow, Rows},
     error::Result,
@@ -341,6 +342,17 @@ impl Rows for SqliteRows<'_> {
     fn put_quota(&mut self, model: &ModelName, quota: Option<ModelQuota>) -> Result<()> {
         self.bump("limits")?;
         limits::put_quota(self.sql, model, quota.as_ref())
+    }
+
+    fn budget(&mut self, scope: &Scope) -> Result<Option<Budget>> {
+        self.sql.one(limits::BUDGET, [scope.to_string()], limits::read_budget)
+    }
+
+    fn put_budget(&mut self, scope: &Scope, budget: Option<Budget>) -> Result<u64> {
+        self.bump("limits")?;
+        let version = self.counter("limits")?;
+        limits::put_budget(self.sql, scope, version, budget.as_ref())?;
+        Ok(version)
     }
 
     fn job(&mut self, id: &JobId) -> Result<Option<Job>> {

@@ -26,3 +26,4 @@ pub mod reads;
 pub mod retry;
 pub mod settings;
 pub mod settlement;
+pub mod windows;

@@ -5,20 +5,24 @@ use std::time::Duration;
 use agentic_core::{
     allowance::{AgentAllowance, CostBasis, ModelQuota, Price},
     amount::Amount,
+    budget::{Budget, BudgetLimit},
     clock::Timestamp,
     error::Result,
     id::{AgentId, JobId, ModelName},
     job::JobOutcome,
     limit::{Limit, Meter, Scope, Window},
-    port::{Admission, Extend, Ports, Report, ResetUsage, Settle, StartJob, VoidJob},
+    port::{Admission, Extend, Ports, Report, ResetUsage, SetBudget, Settle, StartJob, VoidJob},
     rpc::Call,
     task::Task,
     usage::Figures,
 };
 
-use crate::given::{id, n};
+use crate::given::{id, n, t};
 
 use super::generate::{Aim, Generator, MODELS, OPEN, PROJECT};
+
+/// Whose budgets are set.
+const SCOPES: [&str; 3] = ["fleet", "agent:a0 model:vendor/m1", "project:p"];
 
 impl Generator {
     pub(super) fn figures(&mut self) -> Figures {
@@ -29,6 +33,11 @@ impl Generator {
             cost_micros,
             requests: None,
         }
+    }
+
+    /// One of two series of windows, as two dispatchers may know them for a moment.
+    fn anchored(&mut self) -> Window {
+        Window::anchored(600, t(if self.chance(80) { 7 } else { 311 }))
     }
 
     pub(super) fn maybe_figures(&mut self) -> Option<Figures> {
@@ -47,6 +56,8 @@ impl Generator {
             Limit::new(agents(), Meter::Jobs, Window::Day, Some(n(6))),
             Limit::new(agents(), Meter::ActiveJobs, Window::Live, Some(n(2))),
             Limit::new(agents(), Meter::Tokens, Window::Sliding(600), Some(n(60))),
+            Limit::new(agents(), Meter::Cost, Window::Day, Some(n(300))),
+            Limit::new(Scope::Fleet, Meter::Tokens, self.anchored(), Some(n(200))),
             Limit::new(Scope::Fleet, Meter::ActiveJobs, Window::Live, Some(n(5))),
             Limit::new(Scope::Project(id(PROJECT)), Meter::Jobs, Window::Day, Some(n(4))),
         ];
@@ -141,7 +152,16 @@ impl Generator {
     pub(super) fn limit_call(&mut self, now: Timestamp) -> Call {
         let agent = self.any_agent();
         let model: ModelName = id(self.pick(&MODELS));
-        match self.rng.u32(0..4) {
+        match self.rng.u32(0..6) {
+            4 => {
+                let scope = self.pick(&SCOPES);
+                let mut budget = Budget::new(id(scope));
+                let window = if self.chance(50) { "day" } else { "anchored:600" };
+                budget.limits.push(BudgetLimit::new(Meter::Cost, id(window), n(self.rng.u32(0..9))));
+                let seen = self.chance(60).then(|| self.rng.u64(0..12));
+                Call::AllowancesSetBudget { set: SetBudget { budget, seen, now } }
+            }
+            5 => Call::AllowancesDeleteBudget { scope: id(self.pick(&SCOPES)), now },
             0 => {
                 let limits = AgentAllowance::unlimited(agent);
                 let limit = n(self.rng.u32(0..5));

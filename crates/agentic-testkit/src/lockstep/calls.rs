@@ -12,7 +12,10 @@ use agentic_core::{
 use serde_json::{Value, json};
 
 use super::generate::{AGENTS, MODELS, PROJECT, TASKS};
-use crate::{given::id, invariants::all_tasks};
+use crate::{
+    given::{id, t},
+    invariants::all_tasks,
+};
 
 /// What a call came to, as far as a caller can act on it: words may differ.
 pub(super) fn shape(answer: &Result<Value>) -> Value {
@@ -69,6 +72,7 @@ pub(super) async fn all_reads(left: &Ports, now: Timestamp) -> Result<Vec<Call>>
         Call::AgentsList {},
         Call::AllowancesAllowances {},
         Call::AllowancesModelQuotas {},
+        Call::AllowancesBudgets {},
         Call::AllowancesLimitsRevision {},
         Call::AllowancesReadings { keys: all_meters(), now },
         Call::AllowancesActiveJobs { agents: AGENTS.iter().map(|agent| id(agent)).collect(), now },
@@ -117,6 +121,9 @@ fn all_meters() -> Vec<MeterKey> {
         (Meter::Jobs, Window::Day),
         (Meter::Requests, Window::HOUR),
         (Meter::Cost, Window::Lifetime),
+        (Meter::Cost, Window::Day),
+        (Meter::Tokens, Window::anchored(600, t(7))),
+        (Meter::Tokens, Window::anchored(600, t(311))),
         (Meter::ActiveJobs, Window::Live),
     ];
     let keys = scopes
