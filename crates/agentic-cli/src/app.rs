@@ -128,6 +128,7 @@ fn perform(session: &Session, command: Command, verbose: u8) -> Result<(), Failu
         Command::Agents(args) => client()?.block_on(command::agents(session, args.command)),
         Command::Allowance { command } => client()?.block_on(command::allowance(session, command)),
         Command::Model { command } => client()?.block_on(command::model(session, command)),
+        Command::Budget { command } => client()?.block_on(command::budget(session, command)),
         Command::Config { command: ConfigCommand::Show } => command::config_show(session),
         Command::Completions { .. } | Command::DemoAgent | Command::Guard(_) => Ok(()),
     }

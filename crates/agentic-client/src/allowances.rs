@@ -1,9 +1,11 @@
-//! Allowances, quotas and usage over HTTP.
+//! Allowances, quotas, budgets and usage over HTTP.
 
 use agentic_core::{
     allowance::{AgentAllowance, ModelQuota, UsageAnswer, UsageRecord, UsageReport},
+    budget::Budget,
     error::Result,
     id::{AgentId, ModelName},
+    limit::Scope,
     port::{Difference, EntryPage},
     rpc::MAX_WAIT,
 };
@@ -77,5 +79,29 @@ impl Client {
     /// Removes a model's quota.
     pub async fn delete_model(&self, model: &ModelName) -> Result<()> {
         self.call(Method::DELETE, &["api", "models", model.as_str()]).done().await
+    }
+
+    /// Reads all budgets, ascending by scope, and how they stand.
+    pub async fn budgets(&self) -> Result<Vec<Budget>> {
+        self.get(&["api", "budgets"]).list().await
+    }
+
+    /// Reads a budget, and how it stands.
+    pub async fn budget(&self, scope: &Scope) -> Result<Budget> {
+        self.get(&["api", "budgets", &scope.to_string()]).answer().await
+    }
+
+    /// Sets a budget: the one of that version, whichever there is if the version is 0, and only then repeated.
+    pub async fn set_budget(&self, budget: &Budget) -> Result<Budget> {
+        self.call(Method::PUT, &["api", "budgets", &budget.scope.to_string()])
+            .repeat_if(budget.version == 0)
+            .body(budget)?
+            .answer()
+            .await
+    }
+
+    /// Removes a budget.
+    pub async fn delete_budget(&self, scope: &Scope) -> Result<()> {
+        self.call(Method::DELETE, &["api", "budgets", &scope.to_string()]).done().await
     }
 }

@@ -164,6 +164,9 @@ pub struct QuotaCheck {
     /// When it is worth another try, where that can be computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+    /// Shadow limits that have no room: they would have refused, and refuse nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub would_refuse: Vec<String>,
 }
 
 /// What an agent used today.

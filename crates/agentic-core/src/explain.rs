@@ -154,6 +154,9 @@ pub struct LimitState {
     /// When the window itself will have made room, where it has none and waiting can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frees_at: Option<Timestamp>,
+    /// It is a shadow: evaluated and told, never enforced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
 }
 
 #[cfg(test)]

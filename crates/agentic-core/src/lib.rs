@@ -26,6 +26,7 @@ pub mod attempt;
 pub mod backoff;
 pub mod budget;
 pub mod clock;
+pub mod decimal;
 mod digest;
 pub mod engine;
 pub mod error;

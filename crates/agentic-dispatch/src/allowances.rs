@@ -22,7 +22,10 @@ use agentic_core::{
     usage::{Directive, WARNING_PERCENT},
 };
 
-use crate::{fleet::Fleet, limits::Plan};
+use crate::{
+    fleet::Fleet,
+    limits::{Plan, Subject},
+};
 
 /// How many lanes one step of a wake-up wakes.
 const WAKE_STEP: usize = 1_000;
@@ -32,7 +35,7 @@ const WAKE_STEPS: usize = 100;
 /// What is done with allowances.
 #[derive(Debug, Clone)]
 pub struct AllowanceService {
-    fleet: Fleet,
+    pub(crate) fleet: Fleet,
 }
 
 impl AllowanceService {
@@ -51,14 +54,16 @@ impl AllowanceService {
             Err(Error::NotFound { .. }) => 0,
             Err(error) => return Err(error),
         };
-        let plan = self.fleet.limits().await?.plan(self.fleet.policy(), agent, max_load, model);
+        let subject = Subject { agent, max_load, model, project: None };
+        let plan = self.fleet.limits().await?.plan(self.fleet.policy(), &subject, now);
         self.check_plan(&plan, Amount::ZERO, now).await
     }
 
     /// Holds an ask against a plan, without taking anything.
     pub(crate) async fn check_plan(&self, plan: &Plan, ask: Amount, now: Timestamp) -> Result<QuotaCheck> {
         let capped: Vec<&Limit> = plan.limits.iter().filter(|limit| limit.cap.is_some()).collect();
-        let keys: Vec<MeterKey> = capped.iter().map(|limit| limit.key.clone()).collect();
+        let shadows: Vec<&Limit> = plan.shadows.iter().collect();
+        let keys: Vec<MeterKey> = capped.iter().chain(&shadows).map(|limit| limit.key.clone()).collect();
         let readings = self.fleet.ports().allowances.readings(&keys, now).await?;
         let mut check = QuotaCheck {
             allowed: true,
@@ -67,7 +72,11 @@ impl AllowanceService {
             remaining_jobs: None,
             reason: None,
             retry_at: None,
+            would_refuse: Vec::new(),
         };
+        let would_refuse = shadows.iter().zip(readings.iter().skip(capped.len()));
+        let would_refuse = would_refuse.filter_map(|(limit, reading)| admit(limit, reading, ask).err());
+        check.would_refuse = would_refuse.map(|refusal| refusal.to_string()).collect();
         let mut refusal = plan.rule.clone().map(Box::new);
         for (limit, reading) in capped.into_iter().zip(&readings) {
             let Some(cap) = limit.cap else { continue };
@@ -132,7 +141,9 @@ impl AllowanceService {
             beaten = Some(answer).filter(|answer| answer.directive == Directive::Stop);
         }
         let model = report.model.clone().or(own);
-        let plan = self.fleet.limits().await?.plan(self.fleet.policy(), &report.agent_id, 0, model.as_ref());
+        let project = admitted.as_ref().and_then(|job| job.project.as_ref());
+        let subject = Subject { agent: &report.agent_id, max_load: 0, model: model.as_ref(), project };
+        let plan = self.fleet.limits().await?.plan(self.fleet.policy(), &subject, now);
         let charge = Report {
             job: job.clone(),
             agent_id: report.agent_id.clone(),
@@ -270,10 +281,13 @@ impl AllowanceService {
     /// # Errors
     /// `Unavailable`.
     pub async fn remaining(&self, agents: &[AgentId]) -> Result<BTreeMap<AgentId, Amount>> {
-        let book = self.fleet.limits().await?;
+        let (book, now) = (self.fleet.limits().await?, self.fleet.now());
         let daily = |agent: &AgentId| {
-            let plan = book.plan(self.fleet.policy(), agent, 0, None);
-            let is_daily = |limit: &Limit| limit.key.meter == Meter::Tokens && limit.cap.is_some();
+            let subject = Subject { agent, max_load: 0, model: None, project: None };
+            let plan = book.plan(self.fleet.policy(), &subject, now);
+            let own = Scope::Agent(agent.clone());
+            let daily = MeterKey { scope: own, meter: Meter::Tokens, window: Window::Day };
+            let is_daily = |limit: &Limit| limit.key == daily && limit.cap.is_some();
             plan.limits
                 .into_iter()
                 .find(is_daily)
@@ -281,7 +295,7 @@ impl AllowanceService {
         };
         let limited: Vec<(AgentId, MeterKey, Amount)> = agents.iter().filter_map(daily).collect();
         let keys: Vec<MeterKey> = limited.iter().map(|(_, key, _)| key.clone()).collect();
-        let readings = self.fleet.ports().allowances.readings(&keys, self.fleet.now()).await?;
+        let readings = self.fleet.ports().allowances.readings(&keys, now).await?;
         let left = |((agent, _, cap), reading): ((AgentId, MeterKey, Amount), Reading)| {
             (agent, cap.minus(reading.used.plus(reading.reserved)))
         };
@@ -362,7 +376,7 @@ impl AllowanceService {
     }
 
     /// Wakes what waits, in bounded steps.
-    async fn wake(&self, wake: Wake) -> Result<()> {
+    pub(crate) async fn wake(&self, wake: Wake) -> Result<()> {
         for _ in 0..WAKE_STEPS {
             let unpark = Unpark { wake: wake.clone(), limit: WAKE_STEP };
             if self.fleet.ports().tasks.unpark(unpark).await? < WAKE_STEP {

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     agents::set_load,
     fleet::Fleet,
-    limits::{LimitBook, Plan},
+    limits::{LimitBook, Plan, Subject},
     policy::Undispatchable,
     router::{Need, NoEligibleAgent, Router, is_fit},
     tasks::{Request, quota_reason},
@@ -266,14 +266,20 @@ impl Dispatcher {
                 return Ok(first.map_or_else(|| Placed::Nobody(pool.nobody(lane)), Placed::Refused));
             };
             let model = lane.model.as_ref().or(agent.default_model()).cloned();
-            let plan = pool.book.plan(self.fleet.policy(), &agent.id, agent.max_load, model.as_ref());
+            // One instant for both: what is held against a window is admitted in it.
+            let now = self.fleet.now();
+            let (max_load, project) = (agent.max_load, lane.project.as_ref());
+            let subject = Subject { agent: &agent.id, max_load, model: model.as_ref(), project };
+            let plan = self.fleet.plan(&mut pool.book, &subject, now).await?;
             if let Some(refusal) = pool.closed_for(&plan, head.estimated_tokens) {
                 refusals.push(refusal);
                 tried.push(agent.id);
                 continue;
             }
-            match self.assign(lane, head, &agent, model, plan).await {
+            let verdicts = self.fleet.evaluate(&plan.shadows, head.estimated_tokens, now).await;
+            match self.assign(lane, head, &agent, model, plan, now).await {
                 Ok(_) => {
+                    self.fleet.note_shadows(lane, &head.id, &agent.id, verdicts, now).await;
                     pool.gave(&agent.id);
                     return Ok(Placed::Given(agent.id));
                 }
@@ -301,6 +307,7 @@ impl Dispatcher {
         agent: &AgentInfo,
         model: Option<ModelName>,
         plan: Plan,
+        now: Timestamp,
     ) -> Result<Task> {
         if let Some(rule) = plan.rule {
             return Err(Error::Refused(Box::new(rule)));
@@ -312,8 +319,7 @@ impl Dispatcher {
             lease: self.fleet.policy().lease,
             dispatched: true,
         };
-        let assign =
-            request.assign(plan, model, lane.project.clone(), head.estimated_tokens, self.fleet.now());
+        let assign = request.assign(plan, model, lane.project.clone(), head.estimated_tokens, now);
         Ok(self.fleet.ports().ledger.assign(assign).await?.task)
     }
 

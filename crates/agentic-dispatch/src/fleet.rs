@@ -16,7 +16,8 @@ use agentic_core::{
 
 use crate::{
     agents::AgentService, allowances::AllowanceService, dispatcher::Dispatcher, limits::LimitBook,
-    limits::LimitCache, outbox::Outbox, policy::Policy, reaper::Reaper, router::Router, tasks::TaskService,
+    limits::LimitCache, outbox::Outbox, policy::Policy, reaper::Reaper, router::Router, shadow::ShadowBook,
+    tasks::TaskService,
 };
 
 /// A fleet; clones share it.
@@ -32,6 +33,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     policy: Policy,
     limits: LimitCache,
+    shadows: ShadowBook,
     jitter: Mutex<fastrand::Rng>,
     /// Agents that are given no work until then: they did not start what they were given.
     skipped: Mutex<HashMap<AgentId, Timestamp>>,
@@ -65,6 +67,7 @@ impl Fleet {
                 clock,
                 policy,
                 limits: LimitCache::default(),
+                shadows: ShadowBook::default(),
                 jitter: Mutex::new(jitter),
                 skipped: Mutex::default(),
                 grace,
@@ -124,6 +127,10 @@ impl Fleet {
 
     pub(crate) async fn limits(&self) -> Result<Arc<LimitBook>> {
         self.inner.limits.read(&*self.inner.ports.allowances).await
+    }
+
+    pub(crate) fn shadows(&self) -> &ShadowBook {
+        &self.inner.shadows
     }
 
     /// What follows a failed attempt of `task`: another after backoff and at most 10 % of jitter, or none.

@@ -22,6 +22,7 @@
 //! ```
 mod agents;
 mod allowances;
+mod budgets;
 mod dispatcher;
 mod emit;
 mod explain;
@@ -33,8 +34,10 @@ mod prospects;
 mod reaper;
 mod router;
 mod saga;
+mod shadow;
 mod status;
 mod tasks;
+mod windows;
 
 pub use agents::{AgentService, MAX_WAIT};
 pub use allowances::AllowanceService;

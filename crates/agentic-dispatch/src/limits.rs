@@ -1,4 +1,4 @@
-//! From allowances and quotas to the list of limits that a job is held against.
+//! From allowances, quotas and budgets to the list of limits that a job is held against.
 
 use std::{
     collections::HashMap,
@@ -9,19 +9,51 @@ use std::{
 use agentic_core::{
     allowance::{AgentAllowance, CostBasis, ModelQuota, Price},
     amount::Amount,
+    budget::Budget,
+    clock::Timestamp,
     error::Result,
-    id::{AgentId, ModelName},
-    limit::{Limit, Meter, Refusal, Scope, Window},
+    id::{AgentId, ModelName, ProjectName},
+    limit::{Limit, Meter, MeterKey, Refusal, Scope, Window},
     port::AllowanceStore,
 };
 
 use crate::policy::Policy;
+
+/// Whose job it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) agent: &'a AgentId,
+    /// 0 = unlimited.
+    pub(crate) max_load: u32,
+    pub(crate) model: Option<&'a ModelName>,
+    pub(crate) project: Option<&'a ProjectName>,
+}
+
+impl Subject<'_> {
+    /// The scopes whose budgets it counts under, in the order in which their refusals are told: from its own to
+    /// everybody's.
+    fn scopes(&self) -> Vec<Scope> {
+        let agent = || self.agent.clone();
+        let mut scopes = vec![Scope::Agent(agent())];
+        if let Some(model) = self.model {
+            scopes.push(Scope::AgentModel(agent(), model.clone()));
+            scopes.push(Scope::Model(model.clone()));
+        }
+        scopes.extend(self.project.cloned().map(Scope::Project));
+        scopes.push(Scope::Fleet);
+        scopes
+    }
+}
 
 /// What one job is held against.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// What is counted, and how far it may go, in the order in which refusals are told (design §7).
     pub(crate) limits: Vec<Limit>,
+    /// What is evaluated and refuses nothing; `limits` counts it.
+    pub(crate) shadows: Vec<Limit>,
+    /// The budgets that have an anchored window to begin.
+    pub(crate) over: Vec<Budget>,
     /// The model's price.
     pub(crate) price: Option<Price>,
     /// How long the attempt may take.
@@ -30,27 +62,68 @@ pub(crate) struct Plan {
     pub(crate) rule: Option<Refusal>,
 }
 
-/// The allowances and quotas of a fleet at one revision.
+impl Plan {
+    /// Takes in the limits of a budget. A meter that is there already is not counted twice: the lower cap holds.
+    fn add(&mut self, budget: &Budget, now: Timestamp) {
+        for wanted in &budget.limits {
+            let limit = wanted.limit(budget.scope.clone());
+            let cap = limit.cap.filter(|_| !wanted.shadow);
+            match self.limits.iter_mut().find(|there| there.key == limit.key) {
+                Some(there) => there.cap = [there.cap, cap].into_iter().flatten().min(),
+                None => self.limits.push(Limit { cap, ..limit.clone() }),
+            }
+            if wanted.shadow {
+                self.shadows.push(limit);
+            }
+        }
+        if budget.limits.iter().any(|limit| limit.is_over(now)) {
+            self.over.push(budget.clone());
+        }
+    }
+
+    /// Refuses a job whose spend nobody could know, under a limit on spend.
+    fn unpriced(&self, quota: Option<&ModelQuota>, model: Option<&ModelName>) -> Option<Refusal> {
+        let reported = quota.is_some_and(|quota| quota.cost == CostBasis::Reported);
+        if self.price.is_some() || reported {
+            return None;
+        }
+        let on_spend = |limit: &&Limit| limit.key.meter == Meter::Cost && limit.cap.is_some();
+        let scope = &self.limits.iter().find(on_spend)?.key.scope;
+        Some(Refusal::rule(match (model, scope) {
+            (Some(model), Scope::Model(_)) => {
+                format!(
+                    "model {model} has a cost ceiling and no price; give it one, or set its cost to reported"
+                )
+            }
+            (Some(model), _) => format!(
+                "model {model} has no price, and the spend of {scope} is limited; give it one, or set its cost to \
+                 reported"
+            ),
+            (None, _) => format!(
+                "neither the task nor the agent names a model, and the spend of {scope} is limited; name one that is \
+                 priced"
+            ),
+        }))
+    }
+}
+
+/// The allowances, quotas and budgets of a fleet at one revision.
 #[derive(Debug, Default)]
 pub(crate) struct LimitBook {
     allowances: HashMap<AgentId, AgentAllowance>,
     quotas: HashMap<ModelName, ModelQuota>,
+    budgets: HashMap<Scope, Budget>,
 }
 
 impl LimitBook {
-    /// Turns what is allowed to an agent, and of a model, into limits. `max_load`: 0 = unlimited.
-    pub(crate) fn plan(
-        &self,
-        policy: &Policy,
-        agent: &AgentId,
-        max_load: u32,
-        model: Option<&ModelName>,
-    ) -> Plan {
+    /// Turns what is allowed to an agent, of a model and under every budget into limits.
+    pub(crate) fn plan(&self, policy: &Policy, subject: &Subject<'_>, now: Timestamp) -> Plan {
+        let Subject { agent, max_load, model, .. } = *subject;
         let own = self.allowances.get(agent).cloned();
         let allowance =
             own.or_else(|| policy.default_allowance.as_ref().map(|default| default.for_agent(agent)));
         let quota = model.and_then(|model| self.quotas.get(model));
-        let rule = rule(allowance.as_ref(), quota, agent, model);
+        let rule = disallowed(allowance.as_ref(), agent, model);
         let allowance = allowance.unwrap_or_else(|| AgentAllowance::unlimited(agent.clone()));
         let cap = |amount: Amount| (!amount.is_zero()).then_some(amount);
         let quota_cap = |of: fn(&ModelQuota) -> Amount| quota.and_then(|quota| cap(of(quota)));
@@ -73,19 +146,28 @@ impl LimitBook {
             push(by_model(), Meter::Cost, Window::Lifetime, quota.and_then(ModelQuota::ceiling_micros));
         }
         let secs = allowance.max_job_duration_secs;
-        Plan {
+        let mut plan = Plan {
             limits,
+            shadows: Vec::new(),
+            over: Vec::new(),
             price: quota.and_then(|quota| quota.price),
             max_duration: (secs > 0).then(|| Duration::from_secs(secs)),
-            rule,
+            rule: None,
+        };
+        let scopes = subject.scopes();
+        let budgets: Vec<&Budget> = scopes.iter().filter_map(|scope| self.budgets.get(scope)).collect();
+        for budget in &budgets {
+            plan.add(budget, now);
         }
+        let on_hold = || budgets.iter().find_map(|budget| on_hold(budget, now));
+        plan.rule = rule.or_else(|| plan.unpriced(quota, model)).or_else(on_hold);
+        plan
     }
 }
 
-/// The rules that count nothing.
-fn rule(
+/// Refuses an agent without an allowance, and a model that is not on its list.
+fn disallowed(
     allowance: Option<&AgentAllowance>,
-    quota: Option<&ModelQuota>,
     agent: &AgentId,
     model: Option<&ModelName>,
 ) -> Option<Refusal> {
@@ -102,17 +184,22 @@ fn rule(
         Some(model) if !list.is_empty() && !list.contains(model) => {
             Some(Refusal::rule(format!("model {model} is not on the allowlist of agent {agent}")))
         }
-        Some(model) => {
-            let unpriced = |quota: &&ModelQuota| {
-                !quota.cost_ceiling.is_zero() && quota.price.is_none() && quota.cost == CostBasis::Priced
-            };
-            quota.filter(unpriced).map(|_| {
-                let why = "has a cost ceiling and no price; give it one, or set its cost to reported";
-                Refusal::rule(format!("model {model} {why}"))
-            })
-        }
-        None => None,
+        _ => None,
     }
+}
+
+/// What a budget on hold says: no place for anybody until then.
+fn on_hold(budget: &Budget, now: Timestamp) -> Option<Refusal> {
+    let hold = budget.held_at(now)?;
+    let key = MeterKey { scope: budget.scope.clone(), meter: Meter::ActiveJobs, window: Window::Live };
+    Some(Refusal {
+        key: Some(key),
+        reason: format!("{}, which is on hold ({})", budget.scope, hold.reason),
+        need: Amount::ONE,
+        cap: Some(Amount::ZERO),
+        retry_at: Some(hold.until),
+        ..Refusal::rule("")
+    })
 }
 
 /// The last book that was read, kept until the store says that its limits changed.
@@ -131,9 +218,11 @@ impl LimitCache {
         }
         let allowances = store.allowances().await?;
         let quotas = store.model_quotas().await?;
+        let budgets = store.budgets().await?;
         let book = Arc::new(LimitBook {
             allowances: allowances.into_iter().map(|a| (a.agent_id.clone(), a)).collect(),
             quotas: quotas.into_iter().map(|q| (q.model.clone(), q)).collect(),
+            budgets: budgets.into_iter().map(|b| (b.scope.clone(), b)).collect(),
         });
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((revision, Arc::clone(&book)));
         Ok(book)

@@ -17,7 +17,7 @@ use agentic_core::{
 use crate::{
     allowances::admit,
     fleet::Fleet,
-    limits::{LimitBook, Plan},
+    limits::{LimitBook, Plan, Subject},
     router::{Need, Router, is_fit},
 };
 
@@ -153,12 +153,15 @@ impl<'a> Outlook<'a> {
             .into_iter()
             .map(|agent| {
                 let model = ask.lane.model.as_ref().or(agent.default_model());
-                (agent, self.book.plan(self.fleet.policy(), &agent.id, agent.max_load, model))
+                let (max_load, project) = (agent.max_load, ask.lane.project.as_ref());
+                let subject = Subject { agent: &agent.id, max_load, model, project };
+                (agent, self.book.plan(self.fleet.policy(), &subject, self.now))
             })
             .collect();
         // Those of a model or a fleet are everybody's: they are read once.
         let capped = plans.iter().flat_map(|(_, plan)| &plan.limits).filter(|limit| limit.cap.is_some());
-        let keys: HashSet<&MeterKey> = capped.map(|limit| &limit.key).collect();
+        let shadows = plans.iter().flat_map(|(_, plan)| &plan.shadows);
+        let keys: HashSet<&MeterKey> = capped.chain(shadows).map(|limit| &limit.key).collect();
         let keys: Vec<MeterKey> = keys.into_iter().cloned().collect();
         let readings = self.fleet.ports().allowances.readings(&keys, self.now).await?;
         let readings: HashMap<MeterKey, Reading> = keys.into_iter().zip(readings).collect();
@@ -205,7 +208,8 @@ fn judged(
 ) -> AgentVerdict {
     let mut limits = Vec::new();
     let mut refusal: Option<Refusal> = plan.rule.clone();
-    for limit in &plan.limits {
+    let enforced = plan.limits.iter().map(|limit| (limit, false));
+    for (limit, shadow) in enforced.chain(plan.shadows.iter().map(|limit| (limit, true))) {
         let (Some(cap), Some(reading)) = (limit.cap, readings.get(&limit.key)) else { continue };
         let refused = admit(limit, reading, ask).err();
         limits.push(LimitState {
@@ -216,8 +220,11 @@ fn judged(
             cap,
             room: refused.is_none(),
             frees_at: refused.as_ref().and_then(|refusal| refusal.retry_at),
+            shadow,
         });
-        refusal = refusal.or(refused.map(|refused| *refused));
+        if !shadow {
+            refusal = refusal.or(refused.map(|refused| *refused));
+        }
     }
     let standing = match &refusal {
         None => Standing::Fits,

@@ -21,7 +21,10 @@ use agentic_core::{
 };
 use uuid::Uuid;
 
-use crate::{fleet::Fleet, limits::Plan};
+use crate::{
+    fleet::Fleet,
+    limits::{Plan, Subject},
+};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,18 +155,23 @@ impl TaskService {
             task.model.clone().or_else(|| agent.as_ref().and_then(|agent| agent.default_model().cloned()));
         let max_load = agent.as_ref().map_or(0, |agent| agent.max_load);
         let incarnation = agent.as_ref().map(|agent| agent.incarnation);
-        let plan =
-            self.fleet.limits().await?.plan(self.fleet.policy(), &body.agent_id, max_load, model.as_ref());
+        let now = self.fleet.now();
+        let project = task.project.as_ref();
+        let subject = Subject { agent: &body.agent_id, max_load, model: model.as_ref(), project };
+        let mut book = self.fleet.limits().await?;
+        let plan = self.fleet.plan(&mut book, &subject, now).await?;
         let job = JobId::new(task.id.clone(), task.attempt.saturating_add(1));
         let request = Request { job, agent_id: body.agent_id.clone(), incarnation, lease, dispatched: false };
-        let now = self.fleet.now();
         // A task that is not free is told first, as the store would (409 before 429).
         let free = task.status == TaskStatus::Pending && task.ready_at() <= now;
         if let (Some(rule), true) = (plan.rule.clone(), free) {
             return Err(Error::Refused(Box::new(rule)));
         }
+        let verdicts = self.fleet.evaluate(&plan.shadows, task.estimated_tokens, now).await;
         let assign = request.assign(plan, model, task.project.clone(), task.estimated_tokens, now);
-        Ok(self.fleet.ports().ledger.assign(assign).await?.task)
+        let assigned = self.fleet.ports().ledger.assign(assign).await?.task;
+        self.fleet.note_shadows(&task.lane(), id, &body.agent_id, verdicts, now).await;
+        Ok(assigned)
     }
 
     /// What a holder says of its attempt, or an edit of a task that waits; never both.

@@ -67,6 +67,10 @@ pub(crate) const ROUTES: &[(Method, &str, Gate)] = &[
     (Method::DELETE, "/api/models/{*model}", ADMIN),
     (Method::GET, "/api/ledger/verify", ADMIN),
     (Method::GET, "/api/ledger/{agent}", ADMIN),
+    (Method::GET, "/api/budgets", ADMIN),
+    (Method::GET, "/api/budgets/{*scope}", ADMIN),
+    (Method::PUT, "/api/budgets/{*scope}", ADMIN),
+    (Method::DELETE, "/api/budgets/{*scope}", ADMIN),
     (Method::GET, "/api/lanes", ADMIN),
     (Method::GET, "/api/lanes/explain", ADMIN),
     (Method::GET, "/api/status", ADMIN),
@@ -152,7 +156,11 @@ mod tests {
         let fleet = Fleet::new(Memory::new().ports(), Arc::new(SystemClock), Policy::default()).unwrap();
         let (timeout, stop) = (Duration::from_secs(9), CancellationToken::new());
         let app = App { fleet, admin: Digest::of(TOKEN), timeout, max_skew: None, stop };
-        let path = route.replace("{id}", "x").replace("{agent}", "x").replace("{*model}", "a/b");
+        let path = route
+            .replace("{id}", "x")
+            .replace("{agent}", "x")
+            .replace("{*model}", "a/b")
+            .replace("{*scope}", "project:a/b");
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));

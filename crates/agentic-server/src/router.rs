@@ -14,7 +14,7 @@ use crate::{
     app::App,
     auth, observe,
     problem::Failure,
-    routes::{agents, allowances, events, health, internal, ledger, models, overview, tasks},
+    routes::{agents, allowances, budgets, events, health, internal, ledger, models, overview, tasks},
 };
 
 /// The largest body, in bytes.
@@ -49,6 +49,9 @@ pub(crate) fn router(app: App) -> Router {
         // A model's name may contain slashes.
         .route("/api/models/{*model}", get(models::get).put(models::put).delete(models::delete))
         .route("/api/ledger/{agent}", get(ledger::show))
+        // A scope may contain slashes.
+        .route("/api/budgets", get(budgets::list))
+        .route("/api/budgets/{*scope}", get(budgets::get).put(budgets::put).delete(budgets::delete))
         .route("/api/lanes", get(overview::lanes))
         .route("/api/lanes/explain", get(overview::explain_lane))
         .route("/api/status", get(overview::status))

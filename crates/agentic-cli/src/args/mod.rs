@@ -1,6 +1,7 @@
 //! The command line.
 
 mod agents;
+mod budgets;
 mod limits;
 mod run;
 mod tasks;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{AgentArgs, AgentCommand};
+pub(crate) use budgets::BudgetCommand;
 pub(crate) use limits::{AllowanceCommand, AllowanceLimits, Cost, LedgerCommand, ModelCommand, ModelLimits};
 pub(crate) use run::{AgentFlags, BackupArgs, DemoArgs, GuardArgs, ServeArgs, UpArgs, WorkerArgs};
 pub(crate) use tasks::{
@@ -94,6 +96,11 @@ pub(crate) enum Command {
     Ledger {
         #[command(subcommand)]
         command: LedgerCommand,
+    },
+    /// See and set further limits: of the fleet, a project, an agent or a model, over any window
+    Budget {
+        #[command(subcommand)]
+        command: BudgetCommand,
     },
     /// Run an agent: a command, once for each task it is given
     Worker(WorkerArgs),

@@ -144,7 +144,12 @@ fn limits(printer: Printer, agents: &[AgentVerdict]) -> Result<(), Failure> {
             amount(limit.reserved),
             amount(limit.asked),
             amount(limit.cap),
-            if limit.room { "yes" } else { "no" }.to_owned(),
+            match (limit.room, limit.shadow) {
+                (true, _) => "yes",
+                (false, true) => "no (shadow)",
+                (false, false) => "no",
+            }
+            .to_owned(),
             or_dash(limit.frees_at),
         ]);
     }

@@ -5,7 +5,7 @@ use crate::sandbox::Sandbox;
 #[test]
 fn help_is_as_written_down() {
     let sandbox = Sandbox::new();
-    let commands: [&[&str]; 34] = [
+    let commands: [&[&str]; 38] = [
         &[],
         &["serve"],
         &["submit"],
@@ -33,6 +33,10 @@ fn help_is_as_written_down() {
         &["ledger", "show"],
         &["model"],
         &["model", "set"],
+        &["budget"],
+        &["budget", "get"],
+        &["budget", "set"],
+        &["budget", "lift"],
         &["worker"],
         &["up"],
         &["demo"],

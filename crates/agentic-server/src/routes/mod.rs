@@ -2,6 +2,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod allowances;
+pub(crate) mod budgets;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod internal;

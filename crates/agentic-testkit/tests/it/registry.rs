@@ -41,9 +41,9 @@ fn every_case_that_the_ports_name_exists() {
     let cases: BTreeSet<&str> = CASES.iter().flat_map(|(_, names)| names.iter().copied()).collect();
     let mut named = 0;
     for (port, source) in sources("../agentic-core/src/port") {
-        // The docs name the case that proves a rule in parentheses: (`case`).
-        for name in source.split("(`").skip(1).filter_map(|rest| rest.split_once("`)")).map(|(name, _)| name)
-        {
+        // The docs name the cases that prove a rule in parentheses: (`case`, `case`).
+        let lists = source.split("(`").skip(1).filter_map(|rest| rest.split_once("`)"));
+        for name in lists.flat_map(|(names, _)| names.split("`, `")) {
             named += 1;
             assert!(cases.contains(name), "port/{port}.rs names the case {name}, which does not exist");
         }
