@@ -61,13 +61,12 @@ impl TaskService {
             Some(head) => Some(self.get(&head.id).await?),
             None => None,
         };
-        let (because, ask) = match &head {
-            Some(task) => (self.because(task).await?, Ask::of(task)),
-            None => {
-                let none = because("empty", "no task of this lane is ready", None);
-                let ask = Ask { lane: lane.clone(), priority: Priority::Normal, tokens: <_>::default() };
-                (vec![none], ask)
-            }
+        let (because, ask) = if let Some(task) = &head {
+            (self.because(task).await?, Ask::of(task))
+        } else {
+            let none = because("empty", "no task of this lane is ready", None);
+            let ask = Ask { lane: lane.clone(), priority: Priority::Normal, tokens: <_>::default() };
+            (vec![none], ask)
         };
         let prospects = Outlook::read(self.fleet(), router).await?.prospects(&ask, shown).await?;
         Ok(LaneExplanation { lane, head: head.map(|task| task.id), because, prospects })
@@ -187,7 +186,7 @@ impl TaskService {
             return Ok(Vec::new());
         };
         let agent = &attempt.agent_id;
-        let (code, mut detail) = match attempt.started_at {
+        let (code, detail) = match attempt.started_at {
             Some(at) => {
                 let detail = format!("agent {agent} runs attempt {} since {at}", task.attempt);
                 ("running", format!("{detail}, at {} %", task.progress))
@@ -197,15 +196,14 @@ impl TaskService {
                 format!("agent {agent} was given attempt {}, and has not started it", task.attempt),
             ),
         };
-        if let Some(deadline) = attempt.deadline {
-            detail.push_str(&format!("; it has to end by {deadline}"));
-        }
         let until = task.lease_expires_at;
-        if until.is_some_and(|at| at <= self.fleet().now()) {
-            detail.push_str("; its lease has run out, and it goes back to the queue");
-        } else if until.is_some() {
-            detail.push_str("; its lease holds until the time given, unless it is renewed");
-        }
+        let bound = attempt.deadline.map_or_else(String::new, |at| format!("; it has to end by {at}"));
+        let lease = match until {
+            Some(at) if at <= self.fleet().now() => "; its lease has run out, and it goes back to the queue",
+            Some(_) => "; its lease holds until then, unless it is renewed",
+            None => "",
+        };
+        let detail = format!("{detail}{bound}{lease}");
         Ok(vec![because(code, detail, until)])
     }
 }

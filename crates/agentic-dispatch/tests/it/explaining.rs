@@ -111,7 +111,7 @@ async fn limits_are_told_with_their_figures_and_when_they_free() {
     world.agent("a", &[], 0).await;
     world
         .allow("a", |limits| {
-            (limits.daily_token_limit, limits.daily_job_limit) = (100u32.into(), 1u32.into())
+            (limits.daily_token_limit, limits.daily_job_limit) = (100u32.into(), 1u32.into());
         })
         .await;
     let held = world.submit(CreateTask { estimated_tokens: 60u32.into(), ..titled("held") }).await;

@@ -112,8 +112,8 @@ async fn the_ledger_is_read_in_pages_verified_and_reset() {
     assert_eq!(client.verify_ledger().await.unwrap(), []);
     let page = client.ledger(&id("a"), None, 1).await.unwrap();
     assert_eq!((page.entries[0].kind, page.entries[0].job.clone()), (EntryKind::Charge, Some(id("t#1"))));
-    let rest = client.ledger(&id("a"), page.next.as_deref(), 1).await.unwrap();
-    assert_eq!((rest.entries[0].kind, rest.next), (EntryKind::Start, None));
+    let last = client.ledger(&id("a"), page.next.as_deref(), 1).await.unwrap();
+    assert_eq!((last.entries[0].kind, last.next), (EntryKind::Start, None));
     assert_eq!(client.usage(&id("a")).await.unwrap().tokens_used, 9u32.into());
     let reset = client.reset_usage(&id("a")).await.unwrap();
     assert_eq!((reset.tokens_used, reset.jobs_started), (0u32.into(), 0u32.into()));
