@@ -184,6 +184,8 @@ fn statements() -> Vec<(String, String)> {
         ("emptied meter", fold::FORGET_METER),
         ("opening balance", meter::OPENING_BALANCE),
         ("an agent's opening balance", meter::OPENING_OF),
+        ("opening balance that is over", meter::OPENING_DUE),
+        ("forgotten opening balance", fold::FORGET_OPENING),
         ("an agent's entries", log::ENTRIES_OF),
         ("all moves", log::ALL_MOVES),
         ("all meters", meter::ALL_METERS),

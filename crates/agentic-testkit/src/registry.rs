@@ -253,6 +253,8 @@ macro_rules! registry {
                 only_daily_tokens_are_given_back,
                 a_run_out_job_settles_later,
                 a_settled_job_stays_settled,
+                any_order_settles_alike,
+                a_folded_day_gives_back_only_while_it_counts,
             }
             ledger {
                 a_ledger_is_read_newest_first,
@@ -279,6 +281,7 @@ macro_rules! registry {
             }
             beat {
                 beat_renews_and_charges,
+                a_lease_never_outlives_its_reservation,
                 a_beat_answers_each_in_order,
                 a_beat_is_bounded,
                 a_beat_starts_its_attempts,

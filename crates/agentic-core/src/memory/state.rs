@@ -112,28 +112,29 @@ impl State {
     }
 
     /// Folds at most `limit` of the oldest entries from before `before` into the opening balance, so that the meters
-    /// still are the sum of both. What stands in buckets that stopped counting before it is taken out of the meters
-    /// instead: nobody reads it any more.
+    /// still are the sum of both. What stands in buckets that stopped counting before it is taken out of both instead:
+    /// nobody reads it any more.
     pub(super) fn fold(&mut self, before: Timestamp, limit: usize) {
         for _ in 0..limit {
             let Some(oldest) = self.entries.first_entry().filter(|entry| entry.get().at < before) else {
-                return;
+                break;
             };
             let (number, entry) = oldest.remove_entry();
             if let Some(own) = self.entries_of.get_mut(&entry.agent_id) {
                 own.remove(&number);
             }
             for Move { key, bucket, delta } in entry.moves {
-                let over = key.window.frees_at(bucket).is_some_and(|at| at <= before);
-                let at = (key, bucket);
-                if !over {
-                    let sum = self.opening.entry(at).or_default();
-                    *sum = sum.saturating_add(delta);
-                } else if let Some(meter) = self.meters.get_mut(&at) {
-                    *meter = meter.saturating_sub(delta);
-                    if *meter == 0 {
-                        self.meters.remove(&at);
-                    }
+                let sum = self.opening.entry((key, bucket)).or_default();
+                *sum = sum.saturating_add(delta);
+            }
+        }
+        let is_over =
+            |(key, bucket): &(MeterKey, i64)| key.window.frees_at(*bucket).is_some_and(|at| at <= before);
+        for (at, sum) in self.opening.extract_if(.., |at, _| is_over(at)) {
+            if let Some(meter) = self.meters.get_mut(&at) {
+                *meter = meter.saturating_sub(sum);
+                if *meter == 0 {
+                    self.meters.remove(&at);
                 }
             }
         }

@@ -327,8 +327,8 @@ pub trait AllowanceStore: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable`.
     async fn reset_usage(&self, reset: ResetUsage) -> Result<()>;
 
-    /// Reads a page of an agent's entries, newest first (`a_ledger_is_read_newest_first`, `a_ledger_is_paged`). What was
-    /// folded by age shows as an opening balance (`what_was_folded_is_an_opening_balance`).
+    /// Reads a page of an agent's entries, newest first (`a_ledger_is_read_newest_first`); pages follow each other without a
+    /// gap (`a_ledger_is_paged`), and what was folded shows as an opening balance (`what_was_folded_is_an_opening_balance`).
     ///
     /// # Errors
     /// `Invalid` for a cursor that is none of its own.

@@ -15,9 +15,15 @@ pub(crate) const DELETE_ENTRIES: &str = "DELETE FROM entries WHERE id <= ?1";
 pub(crate) const FORGET_METER: &str = "DELETE FROM meters
     WHERE scope = ?1 AND meter = ?2 AND period = ?3 AND bucket = ?4 AND value = 0";
 
+pub(crate) const FORGET_OPENING: &str = "DELETE FROM opening
+    WHERE scope = ?1 AND meter = ?2 AND period = ?3 AND bucket = ?4";
+
+/// How many sums of the opening balance one step takes out.
+const MAX_DUE: usize = 1_000;
+
 /// Folds at most `limit` of the oldest entries from before `before` into the opening balance, so that the meters still
 /// are the sum of both. What stands in buckets that stopped counting before it is taken out of the meters instead:
-/// nobody reads it any more.
+/// nobody reads it any more; so is what was folded while its bucket still counted.
 pub(crate) fn fold(sql: Sql<'_>, before: Timestamp, limit: usize) -> Result<()> {
     let oldest = sql.all(OLDEST_ENTRIES, [count(limit)], |columns| {
         Ok((columns.get::<i64>()?, columns.at()?, columns.json::<Vec<MoveRecord>>()?))
@@ -36,12 +42,23 @@ pub(crate) fn fold(sql: Sql<'_>, before: Timestamp, limit: usize) -> Result<()> 
             }
         }
     }
-    let Some(last) = last else { return Ok(()) };
-    sql.execute(DELETE_ENTRIES, [last])?;
-    meter::write_opening(sql, &opening)?;
+    if let Some(last) = last {
+        sql.execute(DELETE_ENTRIES, [last])?;
+        meter::write_opening(sql, &opening)?;
+    }
+    let due = meter::read_sums(sql, meter::OPENING_DUE, (before.millis(), count(MAX_DUE)))?;
+    for ((key, bucket), sum) in due {
+        meters.add(&Move { key: key.clone(), bucket, delta: sum.saturating_neg() });
+        sql.execute(FORGET_OPENING, key_params(&key, bucket))?;
+        emptied.insert((key, bucket));
+    }
     meters.write(sql)?;
-    for (MeterKey { scope, meter, window }, bucket) in emptied {
-        sql.execute(FORGET_METER, (scope.to_string(), meter.as_str(), window.to_string(), bucket))?;
+    for (key, bucket) in emptied {
+        sql.execute(FORGET_METER, key_params(&key, bucket))?;
     }
     Ok(())
+}
+
+fn key_params(key: &MeterKey, bucket: i64) -> (String, &'static str, String, i64) {
+    (key.scope.to_string(), key.meter.as_str(), key.window.to_string(), bucket)
 }

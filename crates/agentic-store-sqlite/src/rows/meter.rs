@@ -12,6 +12,8 @@ pub(crate) const BUCKETS: &str = "SELECT bucket, value FROM meters
     WHERE scope = ?1 AND meter = ?2 AND period = ?3 AND bucket BETWEEN ?4 AND ?5 ORDER BY bucket";
 pub(crate) const ALL_METERS: &str = "SELECT scope, meter, period, bucket, value FROM meters";
 pub(crate) const OPENING_BALANCE: &str = "SELECT scope, meter, period, bucket, value FROM opening";
+pub(crate) const OPENING_DUE: &str = "SELECT scope, meter, period, bucket, value FROM opening
+    WHERE frees_at <= ?1 ORDER BY frees_at LIMIT ?2";
 pub(crate) const OPENING_OF: &str = "SELECT scope, meter, period, bucket, value FROM opening
     WHERE scope >= ?1 AND scope < ?2 AND value <> 0";
 
@@ -21,7 +23,7 @@ const ADD: &str = "ON CONFLICT (scope, meter, period, bucket) DO UPDATE SET valu
     WHEN excluded.value > 0 THEN 9223372036854775807
     ELSE -9223372036854775808 END";
 static METERS: Table = Table::new("meters (scope, meter, period, bucket, value)", 5, ADD);
-static OPENING: Table = Table::new("opening (scope, meter, period, bucket, value)", 5, ADD);
+static OPENING: Table = Table::new("opening (scope, meter, period, bucket, value, frees_at)", 6, ADD);
 
 /// What meters stand at, or are moved by.
 pub(crate) type Sums = BTreeMap<(MeterKey, i64), i64>;
@@ -37,20 +39,21 @@ pub(crate) fn read_sums(sql: Sql<'_>, query: &str, params: impl Params) -> Resul
 
 /// Adds to the opening balance.
 pub(crate) fn write_opening(sql: Sql<'_>, sums: &Sums) -> Result<()> {
-    add(sql, &OPENING, sums)
+    let mut cells = Cells::with_room(sums.len() * OPENING.columns());
+    for ((key, bucket), delta) in sums {
+        put_sum(&mut cells, key, *bucket, *delta).at_opt(key.window.frees_at(*bucket));
+    }
+    sql.insert(&OPENING, &cells)
 }
 
-fn add(sql: Sql<'_>, table: &Table, sums: &Sums) -> Result<()> {
-    let mut cells = Cells::with_room(sums.len() * table.columns());
-    for ((key, bucket), delta) in sums {
-        cells
-            .owned(key.scope.to_string())
-            .text(key.meter.as_str())
-            .owned(key.window.to_string())
-            .int(*bucket)
-            .int(*delta);
-    }
-    sql.insert(table, &cells)
+fn put_sum<'a>(
+    cells: &'a mut Cells<'static>,
+    key: &MeterKey,
+    bucket: i64,
+    sum: i64,
+) -> &'a mut Cells<'static> {
+    let (scope, window) = (key.scope.to_string(), key.window.to_string());
+    cells.owned(scope).text(key.meter.as_str()).owned(window).int(bucket).int(sum)
 }
 
 /// The buckets that a transaction read, and the movements that it has not written yet.
@@ -103,7 +106,11 @@ impl Meters {
 
     /// Writes the movements.
     pub(crate) fn write(&mut self, sql: Sql<'_>) -> Result<()> {
-        add(sql, &METERS, &self.moved)?;
+        let mut cells = Cells::with_room(self.moved.len() * METERS.columns());
+        for ((key, bucket), delta) in &self.moved {
+            put_sum(&mut cells, key, *bucket, *delta);
+        }
+        sql.insert(&METERS, &cells)?;
         self.moved.clear();
         Ok(())
     }

@@ -53,6 +53,35 @@ pub async fn beat_renews_and_charges(fx: &Fixture) {
     assert_eq!((silent.lease_expires_at, silent.remaining_tokens), (Some(t(82)), Some(966u32.into())));
 }
 
+/// From its assignment to its end, whatever its agent does and however late, an attempt's lease ends with its reservation.
+pub async fn a_lease_never_outlives_its_reservation(fx: &Fixture) {
+    fx.agent("w").await;
+    let limits = [daily_tokens("w", 100), concurrent("w", 9)];
+    for (number, silences) in [[1, 20, 59, 60], [59, 1, 75, 10], [0, 30, 61, 200]].into_iter().enumerate() {
+        let (name, mut now) = (format!("a{number}"), 0);
+        fx.create(task(&name)).await;
+        let held = job(&name, 1);
+        let assign = dispatched(limited(assign(&held, "w", t(0)), &limits, 10), 1);
+        fx.take(assign).await.unwrap();
+        let same = async |now: i64| {
+            let (lease, held) = (fx.task(&name, t(now)).await.lease_expires_at, fx.job(&held).await);
+            assert_eq!(lease, Some(held.expires_at), "{name} at {now}");
+        };
+        same(0).await;
+        for (step, silence) in silences.into_iter().enumerate() {
+            now += silence;
+            if step == 0 {
+                fx.start(&held, "w", t(now)).await.unwrap();
+            } else {
+                beats(fx, "w", &held, Some(figures(u32::try_from(step).unwrap(), 0)), now).await;
+            }
+            same(now).await;
+        }
+        accepted(fx.ledger.finish(finish(end(&held, "w", done(""), t(now)), None)).await);
+        assert_eq!(fx.load("w", t(now)).await, 0);
+    }
+}
+
 /// The answers come in the order of the attempts, each for itself; an empty beat is none.
 pub async fn a_beat_answers_each_in_order(fx: &Fixture) {
     let first = take(fx, "a", &[], 0).await;

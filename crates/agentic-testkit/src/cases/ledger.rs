@@ -101,6 +101,7 @@ pub async fn what_was_folded_is_an_opening_balance(fx: &Fixture) {
     while fx.events.trim(t(tomorrow), 3).await.unwrap() > 0 {}
     let read = page(fx, "w", None, 9).await;
     assert_eq!(kinds(&read), [EntryKind::Charge, EntryKind::Start]);
+    assert_eq!(read.opening, [], "what was folded while its day went on is forgotten with it");
     assert_eq!(fx.used(&limits[0], t(tomorrow)).await.0, 5);
     assert_eq!(fx.job(&nth(7)).await.gross(), n(5));
 }

@@ -170,3 +170,54 @@ pub async fn a_settled_job_stays_settled(fx: &Fixture) {
     assert_eq!(job.state, JobState::Settled);
     assert_eq!(fx.used(&limits[0], t(2)).await, (1, 0));
 }
+
+/// Three reports and an ending come in every order, and all of them twice: what was known at the ending gives its half
+/// back, what grows after it is charged in full, and nothing counts a second time.
+pub async fn any_order_settles_alike(fx: &Fixture) {
+    let tokens = [5, 12, 21];
+    for order in 0..24 {
+        // Where the ending stands among the reports, and in which order those come.
+        let (ending, rest) = (order % 4, order / 4);
+        let mut left = vec![0, 1, 2];
+        let mut reports = vec![left.remove(rest % 3)];
+        reports.push(left.remove(rest / 3));
+        reports.push(left[0]);
+        let limits = [daily_tokens(&format!("w{order}"), 1_000), daily_jobs(&format!("w{order}"), 9)];
+        fx.spent(&nth(order), &limits, 0, t(0)).await;
+        let known: u32 = reports[..ending].iter().map(|report| tokens[*report]).max().unwrap_or(0);
+        let expected = u64::from(21 - known / 2);
+        for _ in 0..2 {
+            for step in 0..4 {
+                if step == ending {
+                    settled(fx, order, JobOutcome::Failed, 1).await;
+                    continue;
+                }
+                let at = reports[if step < ending { step } else { step - 1 }];
+                let says = report(&nth(order), "w", figures(tokens[at], 0), t(1));
+                fx.allowances.report(says).await.unwrap();
+            }
+            let used = (fx.used(&limits[0], t(1)).await, fx.used(&limits[1], t(1)).await);
+            assert_eq!(used, ((expected, 0), (1, 0)), "ending {ending} among {reports:?}");
+        }
+    }
+    assert!(fx.allowances.verify().await.unwrap().is_empty());
+}
+
+/// A day whose entries were folded, and that no window counts any more, has nothing to give back to; one that still
+/// counts has.
+pub async fn a_folded_day_gives_back_only_while_it_counts(fx: &Fixture) {
+    let limits = [daily_tokens("w", 1_000), model_tokens("m", 1_000)];
+    for number in [0, 1] {
+        fx.spent(&nth(number), &limits, 10, t(0)).await;
+    }
+    while fx.events.trim(t(1), 100).await.unwrap() > 0 {}
+    settled(fx, 0, JobOutcome::Cancelled, 2).await;
+    assert_eq!(fx.used(&limits[0], t(2)).await.0, 10, "the day goes on");
+    while fx.events.trim(t(MIDNIGHT), 100).await.unwrap() > 0 {}
+    settled(fx, 1, JobOutcome::Cancelled, MIDNIGHT + 1).await;
+    for limit in &limits {
+        assert_eq!(fx.used(limit, t(MIDNIGHT - 1)).await.0, 0, "nor below zero: {}", limit.key);
+        assert_eq!(fx.used(limit, t(MIDNIGHT + 1)).await.0, 0, "nor to another day: {}", limit.key);
+    }
+    assert!(fx.allowances.verify().await.unwrap().is_empty());
+}
