@@ -28,6 +28,7 @@ pub mod fixture;
 pub mod given;
 pub mod invariants;
 pub mod lockstep;
+pub mod redis;
 mod registry;
 
 pub use fixture::Fixture;

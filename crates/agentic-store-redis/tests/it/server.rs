@@ -2,55 +2,28 @@
 
 use std::{
     fmt::Debug,
-    io::ErrorKind,
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU64, Ordering},
+    ops::{Deref, DerefMut},
     time::Duration,
 };
 
 use agentic_store_redis::{RedisOptions, RedisStore, Safety};
-use agentic_testkit::Fixture;
+use agentic_testkit::{
+    Fixture,
+    redis::{RedisServer, URL_VAR, fresh_name},
+};
 use fred::{
     interfaces::ClientLike,
     types::{Builder, ClusterHash, CustomCommand, Value, config::Config},
 };
-use tempfile::TempDir;
 
-const URL_VAR: &str = "AGENTIC_TEST_REDIS_URL";
-
-/// A server that ends with its handle, in a directory that ends with it too.
+/// A server of a test, and commands to it.
 #[derive(Debug)]
-pub(crate) struct Server {
-    child: Child,
-    pub(crate) port: u16,
-    pub(crate) url: String,
-    args: Vec<String>,
-    dir: TempDir,
-}
+pub(crate) struct Server(RedisServer);
 
 impl Server {
     /// Starts `redis-server` on a free port with more arguments.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-        let child = spawn(port, dir.path(), &args);
-        Self { child, port, url: format!("redis://127.0.0.1:{port}/0"), args, dir }
-    }
-
-    /// Sends a signal, as `kill` names it.
-    pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(sent.unwrap().success(), "kill -{name}");
-    }
-
-    /// Kills it, and starts it again on the same port and directory.
-    pub(crate) fn restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.child = spawn(self.port, self.dir.path(), &self.args);
+        Self(RedisServer::start(args))
     }
 
     /// Runs one command on a connection of its own.
@@ -84,47 +57,22 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+impl Deref for Server {
+    type Target = RedisServer;
+    fn deref(&self) -> &RedisServer {
+        &self.0
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
-fn spawn(port: u16, dir: &Path, args: &[String]) -> Child {
-    let port = port.to_string();
-    let plain = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-    let spawned = Command::new("redis-server")
-        .args(plain)
-        .args(args)
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    match spawned {
-        Ok(child) => child,
-        Err(error) if error.kind() == ErrorKind::NotFound => panic!(
-            "these tests need a Redis: set {URL_VAR} to the URL of one, or install redis-server \
-             (Debian: apt-get install redis-server)"
-        ),
-        Err(error) => panic!("redis-server cannot be started: {error}"),
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut RedisServer {
+        &mut self.0
     }
 }
 
 /// Options of a test: a prefix that nobody else has, on a server that need not be safe.
 pub(crate) fn options() -> RedisOptions {
-    static WORLDS: AtomicU64 = AtomicU64::new(0);
-    let world = WORLDS.fetch_add(1, Ordering::Relaxed);
-    let process = std::process::id();
-    let chance = tempfile::Builder::new().prefix("").tempfile().unwrap();
-    let chance =
-        chance.path().file_name().unwrap().to_string_lossy().replace(|c: char| !c.is_alphanumeric(), "");
-    RedisOptions::new().prefix(format!("test-{process}-{world}-{chance}")).safety(Safety::Warn)
+    RedisOptions::new().prefix(format!("test-{}", fresh_name())).safety(Safety::Warn)
 }
 
 /// Connects as soon as the server answers.
