@@ -30,10 +30,6 @@ use agentic_core::{
     usage::{Directive, Figures},
 };
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
-
-/// How many attempts of one beat are renewed at once.
-const AT_ONCE: usize = 16;
 
 /// A [`Ledger`] over ports that do not share a transaction. Its own `ledger` port is not used.
 #[derive(Debug, Clone)]
@@ -263,8 +259,9 @@ impl Ledger for Saga {
             return Err(Error::invalid("attempts", "must be at most 1000"));
         }
         let mut answers = Vec::with_capacity(beat.attempts.len());
-        for some in beat.attempts.chunks(AT_ONCE) {
-            answers.extend(try_join_all(some.iter().map(|named| self.beat_one(&beat, named))).await?);
+        // One after the other: what one used counts for what the next is told.
+        for named in &beat.attempts {
+            answers.push(self.beat_one(&beat, named).await?);
         }
         Ok(answers)
     }
