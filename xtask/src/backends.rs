@@ -19,6 +19,8 @@ pub(crate) enum Choice {
     Redis,
     /// The server and its client, together.
     Http,
+    /// Tasks on one back end, agents and allowances on another.
+    Pairs,
 }
 
 impl Choice {
@@ -30,6 +32,7 @@ impl Choice {
             Self::Sqlite => Some("package(agentic-store-sqlite) and kind(test)"),
             Self::Redis => Some("package(agentic-store-redis) and kind(test)"),
             Self::Http => Some("package(agentic-server) and test(/^conformance::/)"),
+            Self::Pairs => Some("package(agentic-cli) and test(/^pairs::/)"),
         }
     }
 }
@@ -41,7 +44,7 @@ pub(crate) fn run(choice: Choice) -> Result<()> {
         Choice::value_variants().iter().filter(|backend| matches!(choice, Choice::All) || choice == **backend)
     {
         let Some(tests) = backend.tests() else { continue };
-        if *backend == Choice::Redis {
+        if matches!(backend, Choice::Redis | Choice::Pairs) {
             redis::ensure()?;
         }
         let args =

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use agentic_core::clock::SystemClock;
+use agentic_core::{clock::SystemClock, error::Error};
 use agentic_dispatch::Fleet;
 use agentic_server::{Server, admin_token, run_fleet};
 use agentic_store_sqlite::ServeLock;
@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Secret, Settings},
+    config::{Loaded, Secret},
     failure::Failure,
-    store::StoreUrl,
+    store::{BackendUrls, Backends, StoreOptions},
 };
 
 /// A server that listens and does not answer yet.
@@ -24,13 +24,13 @@ pub(crate) struct Listening {
     /// Where it listens.
     pub address: SocketAddr,
     /// What it keeps everything in.
-    pub store: StoreUrl,
+    pub urls: BackendUrls,
     /// Its admin token.
     pub token: Secret,
     fleet: Fleet,
     server: Server,
     listener: TcpListener,
-    _lock: Option<ServeLock>,
+    _locks: Vec<ServeLock>,
 }
 
 impl Listening {
@@ -39,7 +39,8 @@ impl Listening {
     /// # Errors
     /// A usage failure for settings that cannot work, or an address that others can reach without TLS; else what
     /// could not be had.
-    pub(crate) async fn new(settings: &Settings) -> Result<Self, Failure> {
+    pub(crate) async fn new(loaded: &Loaded) -> Result<Self, Failure> {
+        let settings = &loaded.settings;
         if !settings.listen.ip().is_loopback() && !settings.allow_plaintext {
             return Err(Failure::usage(format!(
                 "{} can be reached by others, who could read tokens and tasks: there is no TLS",
@@ -49,11 +50,17 @@ impl Listening {
             .hint("or say --allow-plaintext, where the network is yours"));
         }
         let policy = settings.policy()?;
-        let store: StoreUrl = settings.store_url().parse()?;
+        let urls = settings.backends()?;
+        let options = StoreOptions::new().redis(settings.redis_options());
+        let options = match loaded.store_token()? {
+            Some(token) => options.token(token.reveal()),
+            None => options,
+        };
         let token = admin_token(&settings.data_dir).map_err(Failure::local)?;
-        let lock = tokio::task::block_in_place(|| store.lock()).map_err(Failure::local)?;
-        let ports = store.open(&settings.redis_options()).await.map_err(Failure::local)?;
-        let fleet = Fleet::new(ports, Arc::new(SystemClock), policy)?;
+        let locks = tokio::task::block_in_place(|| urls.lock()).map_err(Failure::local)?;
+        let opened = urls.open(&options, settings.keep_events).await.map_err(cannot_open)?;
+        let Backends { ports, outboxes } = opened;
+        let fleet = Fleet::apart(ports, outboxes, Arc::new(SystemClock), policy)?;
         let server = Server::builder(fleet.clone()).admin_token(&token).build().map_err(Failure::local)?;
         let cannot = |error: std::io::Error| {
             Failure::because(format_args!("cannot listen on {}", settings.listen), &error)
@@ -61,7 +68,7 @@ impl Listening {
         };
         let listener = TcpListener::bind(settings.listen).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
-        Ok(Self { address, store, token: Secret::new(token), fleet, server, listener, _lock: lock })
+        Ok(Self { address, urls, token: Secret::new(token), fleet, server, listener, _locks: locks })
     }
 
     /// How to reach it from this machine.
@@ -81,4 +88,18 @@ impl Listening {
         // transition is one transaction of the store.
         tokio::join!(self.server.serve(self.listener, stop.clone()), run_fleet(self.fleet, 1, stop));
     }
+}
+
+/// A back end that cannot be opened; one that does not let us in is another server's store.
+fn cannot_open(error: Error) -> Failure {
+    let denied =
+        matches!(&error, Error::Invalid { field, .. } if ["unauthorized", "forbidden"].contains(&&**field));
+    let failure = Failure::local(error);
+    if !denied {
+        return failure;
+    }
+    let hints = Vec::new();
+    Failure { hints, ..failure }
+        .hint("`store_token` (AGENTIC_STORE_TOKEN) says who is calling the server that keeps the store")
+        .hint("its token has to be of the role dispatcher or admin")
 }

@@ -12,9 +12,16 @@ pub(crate) struct ServeArgs {
     /// Listen on this address [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
-    /// Keep everything here: memory: or sqlite:PATH [default: sqlite: in the data directory]
+    /// Keep everything here: memory:, sqlite:PATH, redis://HOST, or http://HOST, a server that keeps it [default:
+    /// sqlite: in the data directory]
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+    /// Keep agents here: memory:, sqlite:PATH or redis://HOST [default: in the store]
+    #[arg(long, value_name = "URL")]
+    pub registry: Option<String>,
+    /// Keep allowances and what was used here: memory:, sqlite:PATH or redis://HOST [default: in the store]
+    #[arg(long, value_name = "URL")]
+    pub allowance: Option<String>,
     /// The server's own directory [default: $XDG_STATE_HOME/agentic]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -30,6 +37,8 @@ impl ServeArgs {
         set.extend(self.listen.map(|listen| ("listen", json!(listen), "--listen")));
         set.extend(self.allow_plaintext.then_some(("allow_plaintext", json!(true), "--allow-plaintext")));
         set.extend(store_settings(self.store.as_ref(), self.data_dir.as_ref()));
+        set.extend(self.registry.as_ref().map(|url| ("registry", json!(url), "--registry")));
+        set.extend(self.allowance.as_ref().map(|url| ("allowance", json!(url), "--allowance")));
         set
     }
 }

@@ -13,10 +13,15 @@ use crate::{
 
 /// Copies the database while it is in use.
 pub(crate) async fn backup(session: &Session, to: &Path) -> Result<(), Failure> {
-    let from = match session.loaded.settings.store_url().parse()? {
+    let urls = session.loaded.settings.backends()?;
+    let from = match urls.store {
         StoreUrl::Sqlite(from) => from,
         StoreUrl::Memory => {
             return Err(Failure::usage("memory: is gone when its server ends; there is nothing to copy"));
+        }
+        StoreUrl::Http(url) => {
+            return Err(Failure::usage(format!("{url} keeps the store, and copies it"))
+                .hint("agentic backup on that machine copies it while it is in use"));
         }
         StoreUrl::Redis(_) => {
             return Err(Failure::usage("redis is copied by its own means")
@@ -29,6 +34,11 @@ pub(crate) async fn backup(session: &Session, to: &Path) -> Result<(), Failure> 
     }
     let store = SqliteStore::open(&from, SqliteOptions::new()).map_err(Failure::local)?;
     store.backup(to).await.map_err(Failure::local)?;
+    for (what, url) in [("agents", urls.registry), ("allowances", urls.allowance)] {
+        if let Some(url) = url {
+            session.printer.note(&format!("note: {what} are kept in {url}, which was not copied"));
+        }
+    }
     if session.printer.is_json {
         return session.printer.json(&json!({ "from": from, "to": to }));
     }

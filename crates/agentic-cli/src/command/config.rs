@@ -38,8 +38,9 @@ fn values(loaded: &Loaded) -> Result<Vec<(String, Value, String)>, Failure> {
     let Value::Object(settings) = settings else { return Ok(Vec::new()) };
     let shown = settings.into_iter().map(|(key, value)| {
         let value = match (key.as_str(), value) {
-            ("token", Value::String(_)) => Value::from(MASK),
+            ("token" | "store_token", Value::String(_)) => Value::from(MASK),
             ("store", _) => Value::from(without_password(&loaded.settings.store_url())),
+            ("registry" | "allowance", Value::String(url)) => Value::from(without_password(&url)),
             (_, value) => value,
         };
         let from = loaded.origin(&key).to_string();

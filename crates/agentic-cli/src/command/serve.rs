@@ -8,12 +8,13 @@ use crate::{
     server::Listening,
     session::Session,
     signals::Stop,
+    store::BackendUrls,
 };
 
 /// Runs a server until it is told to end.
 pub(crate) async fn serve(session: &Session) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
-    let listening = Listening::new(&session.loaded.settings).await?;
+    let listening = Listening::new(&session.loaded).await?;
     announce(session, &listening)?;
     tokio::select! {
         () = listening.run(stop.gently) => Ok(()),
@@ -25,11 +26,15 @@ pub(crate) async fn serve(session: &Session) -> Result<(), Failure> {
 pub(super) fn announce(session: &Session, listening: &Listening) -> Result<(), Failure> {
     let base_url = listening.base_url();
     let settings = &session.loaded.settings;
+    let BackendUrls { store, registry, allowance } = &listening.urls;
+    let (registry, allowance) = (registry.as_ref().unwrap_or(store), allowance.as_ref().unwrap_or(store));
     if session.printer.is_json {
         let announced = json!({
             "base_url": base_url,
             "listen": listening.address,
-            "store": listening.store.to_string(),
+            "store": store.to_string(),
+            "registry": registry.to_string(),
+            "allowance": allowance.to_string(),
             "data_dir": settings.data_dir,
         });
         return match session.printer.json_line(&announced) {
@@ -40,11 +45,11 @@ pub(super) fn announce(session: &Session, listening: &Listening) -> Result<(), F
     }
     let say = |text: String| session.printer.note(&text);
     say(format!("listening on {base_url}"));
-    say(format!(
-        "everything is kept in {}, the admin token in {}",
-        listening.store,
-        settings.data_dir.join("token").display()
-    ));
+    let token = settings.data_dir.join("token");
+    say(format!("everything is kept in {store}, the admin token in {}", token.display()));
+    if (registry, allowance) != (store, store) {
+        say(format!("but agents in {registry}, and allowances in {allowance}"));
+    }
     match &settings.default_allowance {
         Some(allowance) => say(format!(
             "an agent without an allowance of its own may use {} tokens and {} jobs a day, {} at once; \

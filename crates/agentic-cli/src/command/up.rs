@@ -11,7 +11,7 @@ use crate::{args::UpArgs, failure::Failure, server::Listening, session::Session,
 /// Runs a server and its agents; the agents end first, so that they can say how.
 pub(crate) async fn up(session: &Session, args: UpArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
-    let listening = Listening::new(&session.loaded.settings).await?;
+    let listening = Listening::new(&session.loaded).await?;
     let base_url = listening.base_url();
     let configs = configs(session, args, &base_url)?;
     let client = Client::builder(&base_url).token(listening.token.reveal()).build()?;

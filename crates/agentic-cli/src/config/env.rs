@@ -14,6 +14,12 @@ pub(crate) const LISTEN: &str = "AGENTIC_LISTEN";
 pub(crate) const ALLOW_PLAINTEXT: &str = "AGENTIC_ALLOW_PLAINTEXT";
 /// Where everything is kept: `store`.
 pub(crate) const STORE: &str = "AGENTIC_STORE";
+/// What is shown to the server that keeps the store: `store_token`.
+pub(crate) const STORE_TOKEN: &str = "AGENTIC_STORE_TOKEN";
+/// Where agents are kept: `registry`.
+pub(crate) const REGISTRY: &str = "AGENTIC_REGISTRY";
+/// Where allowances are kept: `allowance`.
+pub(crate) const ALLOWANCE: &str = "AGENTIC_ALLOWANCE";
 /// How a Redis is used: `redis`, as JSON.
 pub(crate) const REDIS: &str = "AGENTIC_REDIS";
 /// The server's own directory: `data_dir`.
@@ -48,7 +54,7 @@ pub(crate) const AGENTS: &str = "AGENTIC_AGENTS";
 pub(crate) const LOG: &str = "AGENTIC_LOG";
 
 /// The variables that set a key, with the key.
-pub(crate) const KEYS: [(&str, &str); 23] = [
+pub(crate) const KEYS: [(&str, &str); 26] = [
     (BASE_URL, "base_url"),
     (TOKEN, "token"),
     (PROJECT, "default_project"),
@@ -56,6 +62,9 @@ pub(crate) const KEYS: [(&str, &str); 23] = [
     (LISTEN, "listen"),
     (ALLOW_PLAINTEXT, "allow_plaintext"),
     (STORE, "store"),
+    (STORE_TOKEN, "store_token"),
+    (REGISTRY, "registry"),
+    (ALLOWANCE, "allowance"),
     (REDIS, "redis"),
     (DATA_DIR, "data_dir"),
     (HEARTBEAT, "heartbeat"),

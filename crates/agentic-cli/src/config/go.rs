@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Secret, file};
-use crate::failure::Failure;
+use crate::{failure::Failure, store::without_password};
 
 /// What the Go library writes there. Empty values are absent ones.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -30,20 +30,37 @@ pub(super) fn translate(text: &str, name: &str) -> Result<(Map<String, Value>, V
     let mut keys = file::keys::<GoFile>(text, name)?;
     keys.retain(|_, value| value.as_str().is_some_and(|text| !text.is_empty()));
     let mut words = Vec::new();
-    for (backend, places) in [
-        ("store_backend", ["store_path", "redis_addr"]),
-        ("registry_backend", ["registry_path", "registry_redis_addr"]),
+    for (backend, path, address, ours) in [
+        ("store_backend", "store_path", "redis_addr", "allowance"),
+        ("registry_backend", "registry_path", "registry_redis_addr", "registry"),
     ] {
-        // The Go library kept allowances and agents apart, in files that this project cannot read: only what was
-        // asked for is told, and one store holds everything.
-        for old in [backend].into_iter().chain(places) {
-            if keys.remove(old).is_some() {
-                words.push(format!(
-                    "{old} in {name} is not used: one `store` holds everything now, such as sqlite:PATH; \
-                     the Go library's database is not read"
-                ));
+        let mut take = |key: &str| keys.remove(key).and_then(|value| value.as_str().map(str::to_owned));
+        let (kind, path, address) = (take(backend), take(path), take(address));
+        let word = match (kind.as_deref(), address) {
+            (Some("redis"), Some(address)) => {
+                let url = format!("redis://{address}");
+                let word = format!("is `{ours}: {}` here, unless `store` is set", without_password(&url));
+                keys.insert(ours.to_owned(), Value::from(url));
+                word
             }
-        }
+            (Some("redis"), None) => format!("names no address; `{ours}: redis://HOST` does"),
+            (Some("sqlite"), _) => format!(
+                "is not used: the Go library's database is not read, and the `store` keeps everything, unless \
+                 `{ours}: sqlite:PATH` names a file of its own"
+            ),
+            (Some("memory"), _) => format!(
+                "is not used: the `store` keeps everything and forgets nothing, unless `{ours}: memory:` is asked for"
+            ),
+            (Some(other), _) => {
+                return Err(Failure::usage(format!(
+                    "{backend} in {name} is {other:?}, which is of no known kind"
+                ))
+                .hint("the back ends are memory, sqlite and redis"));
+            }
+            (None, None) if path.is_none() => continue,
+            (None, _) => "is missing, so that its path or address is not used".to_owned(),
+        };
+        words.push(format!("{backend} in {name} {word}"));
     }
     Ok((keys, words))
 }

@@ -65,6 +65,15 @@ pub(crate) fn load(
         merged.insert(key.clone(), value);
         origins.insert(key, source);
     }
+    // The Go library knew no `store`: whoever sets one has moved over, and means it.
+    if origins.contains_key("store") {
+        for key in ["registry", "allowance"] {
+            if matches!(origins.get(key), Some(Source::GoFile(_))) {
+                merged.remove(key);
+                origins.remove(key);
+            }
+        }
+    }
     let mut settings: Settings = serde_json::from_value(Value::Object(merged))
         .map_err(|error| Failure::usage(format!("the settings are not valid: {error}")))?;
     if !origins.contains_key("data_dir") {
@@ -277,8 +286,39 @@ mod tests {
         let loaded = load(world, None, vec![]).unwrap();
         assert_eq!(loaded.settings.default_project.unwrap().as_str(), "p");
         assert_eq!(loaded.settings.agent_id.unwrap().as_str(), "a");
-        assert_eq!(loaded.words.len(), 2);
-        assert!(loaded.words[0].contains("`store`"), "{:?}", loaded.words);
+        assert_eq!(loaded.settings.allowance.as_deref(), Some("redis://h:1"));
+        assert_eq!((loaded.settings.store, loaded.settings.registry), (None, None));
+        assert_eq!(loaded.words.len(), 1);
+        assert!(loaded.words[0].contains("`allowance: redis://h:1`"), "{:?}", loaded.words);
+    }
+
+    #[test]
+    fn the_go_librarys_back_ends_are_understood() {
+        let loaded = |text: &str, variables: &[(&str, &str)]| {
+            let (_dir, world) = world(&[("home/.core/agentic.yaml", text)], variables);
+            load(world, None, vec![])
+        };
+        let redis = "registry_backend: redis\nregistry_redis_addr: :s3cret@h:1\n";
+        let apart = loaded(redis, &[]).unwrap();
+        assert_eq!(apart.settings.registry.as_deref(), Some("redis://:s3cret@h:1"));
+        assert!(!apart.words[0].contains("s3cret"), "{:?}", apart.words);
+        let moved = loaded(redis, &[("AGENTIC_STORE", "memory:")]).unwrap();
+        assert_eq!((moved.settings.registry.as_deref(), moved.origin("registry")), (None, &Source::Default));
+        for (text, word) in [
+            ("store_backend: sqlite\nstore_path: /x.db\n", "`allowance: sqlite:PATH`"),
+            ("registry_backend: sqlite\n", "`registry: sqlite:PATH`"),
+            ("store_backend: memory\n", "`allowance: memory:`"),
+            ("store_backend: redis\n", "`allowance: redis://HOST`"),
+            ("redis_addr: h:1\n", "is missing"),
+            ("registry_path: /x.db\n", "is missing"),
+        ] {
+            let loaded = loaded(text, &[]).unwrap();
+            assert_eq!((loaded.settings.allowance, loaded.settings.registry), (None, None), "{text}");
+            assert!(loaded.words.len() == 1 && loaded.words[0].contains(word), "{:?}", loaded.words);
+        }
+        assert!(loaded("store_backend: ''\nredis_addr: ''\n", &[]).unwrap().words.is_empty());
+        let failure = loaded("store_backend: postgres\n", &[]).unwrap_err();
+        assert!(failure.hints[0].contains("memory, sqlite and redis"), "{failure:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use agentic_store_redis::{RedisOptions, Safety};
 use serde::{Deserialize, Serialize};
 
 use super::{Secret, duration};
+use crate::store::{BackendUrls, StoreUrl};
 
 /// Every setting. A file may name any of them; durations are written as `10s`, `5m`, `1h 30m`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,8 +31,15 @@ pub(crate) struct Settings {
     pub listen: SocketAddr,
     /// Whether an address that is not a loopback one may be served without TLS; no.
     pub allow_plaintext: bool,
-    /// Where everything is kept: `memory:`, `sqlite:PATH` or `redis://…`; absent = `sqlite:` in `data_dir`.
+    /// Where everything is kept: `memory:`, `sqlite:PATH`, `redis://…`, or `http://…` for another server that keeps
+    /// it; absent = `sqlite:` in `data_dir`.
     pub store: Option<String>,
+    /// What says who is calling the server that keeps the store; absent = nothing.
+    pub store_token: Option<Secret>,
+    /// Where agents are kept: `memory:`, `sqlite:PATH` or `redis://…`; absent = in the store.
+    pub registry: Option<String>,
+    /// Where allowances and what was used are kept, likewise.
+    pub allowance: Option<String>,
     /// How a Redis is used.
     pub redis: RedisSettings,
     /// The server's directory, for its token and its database; `$XDG_STATE_HOME/agentic`.
@@ -196,6 +204,9 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             allow_plaintext: false,
             store: None,
+            store_token: None,
+            registry: None,
+            allowance: None,
             redis: RedisSettings::default(),
             data_dir: PathBuf::new(),
             heartbeat: policy.heartbeat,
@@ -221,6 +232,21 @@ impl Settings {
     pub(crate) fn store_url(&self) -> String {
         let ours = || format!("sqlite:{}", self.data_dir.join("agentic.db").display());
         self.store.clone().unwrap_or_else(ours)
+    }
+
+    /// Where everything is kept.
+    ///
+    /// # Errors
+    /// `Invalid` for a URL of no known kind, naming the known ones.
+    pub(crate) fn backends(&self) -> Result<BackendUrls> {
+        let apart = |key: &str, url: &Option<String>| {
+            url.as_ref().map(|url| StoreUrl::parse_for(key, url)).transpose()
+        };
+        Ok(BackendUrls {
+            store: self.store_url().parse()?,
+            registry: apart("registry", &self.registry)?,
+            allowance: apart("allowance", &self.allowance)?,
+        })
     }
 
     /// How a Redis is opened.

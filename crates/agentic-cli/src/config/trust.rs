@@ -18,20 +18,11 @@ impl Loaded {
     /// # Errors
     /// A usage failure for a configured token that may not be sent there.
     pub(crate) fn token(&self) -> Result<Option<Secret>, Failure> {
-        let foreign_url = self.origin("base_url").is_working_directory();
         if let Some(token) = &self.settings.token {
-            let from = self.origin("token");
-            if foreign_url && !from.is_working_directory() {
-                return Err(Failure::usage(format!(
-                    "base_url comes from {} and the token from {from}: a base_url from the working directory is \
-                     never used with a token from elsewhere",
-                    self.origin("base_url")
-                ))
-                .hint("if you trust that server, say so: --base-url URL")
-                .hint("or put its token beside its base_url"));
-            }
+            self.check_trust("base_url", "token", "--base-url")?;
             return Ok(Some(token.clone()));
         }
+        let foreign_url = self.origin("base_url").is_working_directory();
         let path = self.settings.data_dir.join(TOKEN_FILE);
         if !self.is_loopback() || (foreign_url && !self.is_inside(&path)) {
             return Ok(None);
@@ -40,6 +31,30 @@ impl Loaded {
             .ok()
             .map(|text| Secret::new(text.trim()))
             .filter(|t| !t.reveal().is_empty()))
+    }
+
+    /// The token to show to the server that keeps the store, by the same rule; no other token is ever shown to it.
+    ///
+    /// # Errors
+    /// A usage failure for a token that may not be sent there.
+    pub(crate) fn store_token(&self) -> Result<Option<&Secret>, Failure> {
+        let Some(token) = &self.settings.store_token else { return Ok(None) };
+        self.check_trust("store", "store_token", "--store")?;
+        Ok(Some(token))
+    }
+
+    /// Refuses to send a token to a server that the working directory named.
+    fn check_trust(&self, url: &str, token: &str, flag: &str) -> Result<(), Failure> {
+        let (url_from, token_from) = (self.origin(url), self.origin(token));
+        if !url_from.is_working_directory() || token_from.is_working_directory() {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "{url} comes from {url_from} and the {token} from {token_from}: a {url} from the working directory is \
+             never used with a token from elsewhere"
+        ))
+        .hint(format!("if you trust that server, say so: {flag} URL"))
+        .hint(format!("or put its {token} beside its {url}")))
     }
 
     /// Whether `base_url` means this machine.
@@ -140,5 +155,24 @@ mod tests {
         {
             assert_eq!(to(url), None, "{url}");
         }
+    }
+
+    #[test]
+    fn a_store_from_the_working_directory_gets_no_token_from_elsewhere() {
+        let shown = |store: &str, token: &str, flags: Vec<_>| {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("agentic.yaml"), store).unwrap();
+            let variables = [("AGENTIC_STORE_TOKEN".to_owned(), token.to_owned())].into();
+            let loaded = load(World { directory: dir.path().into(), variables }, None, flags).unwrap();
+            loaded.store_token().map(|token| token.map(|token| token.reveal().to_owned()))
+        };
+        let here = "store: http://127.0.0.1:9\n";
+        let failure = shown(here, "mine", vec![]).unwrap_err();
+        assert!(failure.error.contains("never used with a token from elsewhere"), "{}", failure.error);
+        assert_eq!(shown(here, "", vec![]).unwrap(), None);
+        let both = "store: http://127.0.0.1:9\nstore_token: theirs\n";
+        assert_eq!(shown(both, "", vec![]).unwrap().unwrap(), "theirs");
+        let flag = vec![("store", serde_json::Value::from("http://own"), "--store")];
+        assert_eq!(shown(here, "mine", flag).unwrap().unwrap(), "mine");
     }
 }

@@ -8,7 +8,6 @@ use std::{
 
 use agentic_client::Client;
 use agentic_core::{agent::AgentInfo, clock::Timestamp};
-use agentic_store_redis::RedisOptions;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +27,7 @@ use crate::{
     server::Listening,
     session::Session,
     signals::Stop,
-    store::StoreUrl,
+    store::{StoreOptions, StoreUrl},
 };
 
 /// How long it may take on a machine that is far too busy; on others it takes a quarter of a minute.
@@ -61,8 +60,9 @@ pub(crate) async fn run(session: &Session, args: DemoArgs) -> Result<(), Failure
 async fn perform(session: &Session, directory: &Path) -> Result<Evidence, Failure> {
     let began = session.now();
     let (file, loaded) = settings(directory)?;
-    let listening = Listening::new(&loaded.settings).await?;
-    let (base_url, token, place) = (listening.base_url(), listening.token.clone(), listening.store.clone());
+    let listening = Listening::new(&loaded).await?;
+    let (base_url, token, place) =
+        (listening.base_url(), listening.token.clone(), listening.urls.store.clone());
     session.printer.note(&format!("a server listens on {base_url}, and keeps everything in {place}"));
     let client = Client::builder(&base_url).token(token.reveal()).build()?;
     let world = &session.loaded.world;
@@ -105,7 +105,7 @@ fn late(story: &Story<'_>) -> Failure {
 
 /// Opens the store anew, as nothing else has it open now, and reads what it holds.
 async fn read_back(store: &StoreUrl, agents: &[AgentInfo], now: Timestamp) -> Result<Kept, Failure> {
-    let ports = store.open(&RedisOptions::new()).await.map_err(Failure::local)?;
+    let ports = store.open(&StoreOptions::new()).await.map_err(Failure::local)?;
     evidence::kept(&ports, agents, now).await.map_err(Failure::local)
 }
 
