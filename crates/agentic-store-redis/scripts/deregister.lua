@@ -6,6 +6,7 @@ if not a then return { 'nf' } end
 a.deregistered = true
 a.status = 'offline'
 put_agent(id, a)
+redis.call('ZREM', P .. 'agents', id)
 redis.call('DEL', P .. 'alive:' .. id)
 emit('agent_deregistered', nil, id)
 return { 'ok' }

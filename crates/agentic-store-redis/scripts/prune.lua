@@ -31,15 +31,15 @@ end
 
 for i = 1, #ids, 2 do
   -- None ends before it is created.
-  if deleted == limit or tonumber(ids[i + 1]) >= before then
-    next_at, next_id = '', ''
-    break
-  end
+  if tonumber(ids[i + 1]) >= before then break end
   local t = load_hot(ids[i])
   if tonumber(t.updated_at) < before and not is_needed(t.id) then
     delete(t)
     deleted = deleted + 1
   end
-  if i + 1 == #ids and #ids == 2 * look then next_id, next_at = ids[i], ids[i + 1] end
+  if deleted == limit or (i + 1 == #ids and #ids == 2 * look) then
+    next_id, next_at = ids[i], ids[i + 1]
+    break
+  end
 end
 return { 'ok', n(deleted), next_at, next_id }

@@ -9,6 +9,7 @@ local a = {
   registered_at = before and before.registered_at or stamp, rest = rest
 }
 local json = put_agent(id, a)
+redis.call('ZADD', P .. 'agents', 0, id)
 redis.call('SET', P .. 'alive:' .. id, a.incarnation, 'PX', ttl)
 emit('agent_registered', nil, id, '{"incarnation":' .. a.incarnation .. '}')
 return { 'ok', json }

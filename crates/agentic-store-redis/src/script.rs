@@ -16,6 +16,10 @@ const PIECES: &str = concat!(
     include_str!("../scripts/lib/assign.lua"),
 );
 
+/// How many pieces stand in one function; the next stand in a function inside of it. Lua finds what a function uses of
+/// the one around it by a walk over all that is used of that one so far, so that few are cheap.
+const LAYER: usize = 16;
+
 /// A script with the pieces in front that it needs and no other: making a function costs each call something.
 fn whole(body: &str) -> String {
     let script = format!("return run(function()\n{body}end)\n");
@@ -28,7 +32,8 @@ fn whole(body: &str) -> String {
         }
     }
     kept.reverse();
-    kept.concat() + &script
+    let layers: Vec<String> = kept.chunks(LAYER).map(<[&str]>::concat).collect();
+    layers.join("return (function()\n") + &script + &"end)()\n".repeat(layers.len().saturating_sub(1))
 }
 
 /// The pieces one by one: each begins with `local` at the margin, and ends where the next begins.

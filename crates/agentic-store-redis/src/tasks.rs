@@ -33,7 +33,10 @@ use crate::{
 /// How many tasks one step of a walk looks at.
 const LOOK: usize = 500;
 
-/// The most steps in which the dependents of completed tasks are released, 200 a step.
+/// How many tasks one step moves or deletes.
+const STEP: usize = 100;
+
+/// The most steps in which the dependents of completed tasks are released, 100 a step.
 const MAX_DRAINS: usize = 10_000;
 
 impl RedisStore {
@@ -267,12 +270,19 @@ impl TaskStore for RedisStore {
     }
 
     async fn promote_due(&self, now: Timestamp, limit: usize) -> Result<usize> {
-        let mut reply = self.ask(&script::PROMOTE_DUE, Args::at(now).value(limit)).await?;
-        let moved = reply.parse()?;
-        if reply.parse::<u64>()? > 0 {
-            self.drain(now).await?;
+        let mut moved = 0;
+        loop {
+            let step = STEP.min(limit - moved);
+            let mut reply = self.ask(&script::PROMOTE_DUE, Args::at(now).value(step)).await?;
+            let found: usize = reply.parse()?;
+            moved += found;
+            if reply.parse::<u64>()? > 0 {
+                self.drain(now).await?;
+            }
+            if found < step || moved == limit {
+                return Ok(moved);
+            }
         }
-        Ok(moved)
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
@@ -415,8 +425,8 @@ impl TaskStore for RedisStore {
         let (mut deleted, mut last) = (0, None);
         while deleted < limit {
             let (created_at, id): (Option<String>, Option<String>) = last.unzip();
-            let args =
-                Args::timeless().time(before).value(limit - deleted).value(LOOK).maybe(created_at).maybe(id);
+            let step = STEP.min(limit - deleted);
+            let args = Args::timeless().time(before).value(step).value(LOOK).maybe(created_at).maybe(id);
             let mut reply = self.ask(&script::PRUNE, args).await?;
             deleted += reply.parse::<usize>()?;
             last = reply.maybe()?.zip(reply.maybe()?);

@@ -25,11 +25,6 @@ local function put_agent(id, a)
     a.incarnation, a.status, tostring(a.draining), tostring(a.deregistered), a.last_heartbeat, a.heard, a.registered_at
   ) .. a.rest
   redis.call('SET', P .. 'agent:' .. id, json)
-  if a.deregistered then
-    redis.call('ZREM', P .. 'agents', id)
-  else
-    redis.call('ZADD', P .. 'agents', 0, id)
-  end
   if a.deregistered or a.status == 'offline' then
     redis.call('ZREM', P .. 'heard', id)
   else

@@ -165,16 +165,15 @@ local function release(id)
 end
 
 -- How many dependents one step releases; the rest stand in a list that the next steps drain.
-local RELEASES = 200
+local RELEASES = 100
 
 -- Releases what stands in the list; answers how many are left.
 local function drain()
   local key = P .. 'releases'
-  for _ = 1, RELEASES do
-    local id = redis.call('LPOP', key)
-    if not id then return 0 end
-    release(id)
-  end
+  local next = redis.call('LRANGE', key, 0, RELEASES - 1)
+  if #next == 0 then return 0 end
+  for _, id in ipairs(next) do release(id) end
+  redis.call('LTRIM', key, #next, -1)
   return redis.call('LLEN', key)
 end
 

@@ -33,15 +33,26 @@ local function place(t)
   return 'due', ready_at(t)
 end
 
+-- The lanes whose heads this step may have changed.
+local touched = {}
+
 -- Keeps the set of lanes in the order of their heads.
-local function reorder(key)
-  local lane = string.match(key, '^lane:(.*)$')
-  if not lane then return end
-  local head = redis.call('ZRANGE', P .. key, 0, 0, 'WITHSCORES')
-  if head[1] then
-    redis.call('ZADD', P .. 'lanes', head[2], lane)
-  else
-    redis.call('ZREM', P .. 'lanes', lane)
+local function reorder()
+  for lane in pairs(touched) do
+    local head = redis.call('ZRANGE', P .. 'lane:' .. lane, 0, 0, 'WITHSCORES')
+    if head[1] then
+      redis.call('ZADD', P .. 'lanes', head[2], lane)
+    else
+      redis.call('ZREM', P .. 'lanes', lane)
+    end
+  end
+end
+
+local function touch(place_of_a_task)
+  local lane = string.match(place_of_a_task, '^lane:(.*)$')
+  if lane then
+    touched[lane] = true
+    later(reorder)
   end
 end
 
@@ -65,8 +76,8 @@ local function index(t, was)
   if from ~= to or old_score ~= score then
     if from and from ~= to then redis.call('ZREM', P .. from, id) end
     if to then redis.call('ZADD', P .. to, score, id) end
-    if from and from ~= to then reorder(from) end
-    if to then reorder(to) end
+    if from then touch(from) end
+    if to then touch(to) end
   end
   local lease, old_lease = t and t.lease_expires_at, was and was.lease_expires_at
   if lease ~= old_lease then

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod conformance;
+mod costs;
 mod faults;
 mod lockstep;
 mod promises;
