@@ -81,8 +81,15 @@ impl AgentService {
     pub async fn heartbeat(&self, id: &AgentId, body: HeartbeatBody) -> Result<HeartbeatAnswer> {
         let now = self.fleet.now();
         let HeartbeatBody { incarnation, attempts } = body;
-        let beat = Heartbeat { agent_id: id.clone(), incarnation, now };
-        let agent = self.fleet.ports().agents.heartbeat(beat).await?;
+        let ports = self.fleet.ports();
+        let alive = ports.agents.heartbeat(Heartbeat { agent_id: id.clone(), incarnation, now });
+        if attempts.is_empty() {
+            // Nothing moves, so that the load is read at the same time.
+            let (mut agent, load) = tokio::try_join!(alive, self.load(id))?;
+            set_load(&mut agent, load);
+            return Ok(HeartbeatAnswer { agent, directives: Vec::new() });
+        }
+        let agent = alive.await?;
         let attempts: Vec<BeatAttempt> = attempts
             .into_iter()
             .map(|running| BeatAttempt {
@@ -90,11 +97,7 @@ impl AgentService {
                 figures: running.usage,
             })
             .collect();
-        let answers = if attempts.is_empty() {
-            Vec::new()
-        } else {
-            self.fleet.ports().ledger.beat(Beat { agent_id: id.clone(), incarnation, attempts, now }).await?
-        };
+        let answers = ports.ledger.beat(Beat { agent_id: id.clone(), incarnation, attempts, now }).await?;
         let directives = answers
             .into_iter()
             .map(|answer| AttemptDirective {
@@ -162,10 +165,16 @@ impl AgentService {
     }
 
     async fn with_load(&self, mut info: AgentInfo) -> Result<AgentInfo> {
-        let ids = std::slice::from_ref(&info.id);
-        let loads = self.fleet.ports().allowances.active_jobs(ids, self.fleet.now()).await?;
-        set_load(&mut info, loads.first().copied().unwrap_or(0));
+        let load = self.load(&info.id).await?;
+        set_load(&mut info, load);
         Ok(info)
+    }
+
+    /// How many attempts an agent has under way.
+    async fn load(&self, id: &AgentId) -> Result<u32> {
+        let ids = std::slice::from_ref(id);
+        let loads = self.fleet.ports().allowances.active_jobs(ids, self.fleet.now()).await?;
+        Ok(loads.first().copied().unwrap_or(0))
     }
 }
 
