@@ -154,7 +154,7 @@ async fn cycle(ports: &Ports, agent: &AgentId, task: &TaskId, explicit_start: bo
 }
 
 /// Gives a first attempt to the first start of an agent, under every kind of limit.
-fn assignment(job: &JobId, agent: &AgentId) -> Result<Assign> {
+pub(crate) fn assignment(job: &JobId, agent: &AgentId) -> Result<Assign> {
     let now = world::now();
     let expires_at = now.plus(LEASE);
     Ok(Assign {

@@ -44,11 +44,11 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> Result<()> {
     );
 
     let empty = tempfile::tempdir_in(&args.dir)?;
-    let (server, _) = Server::start(agentic, empty.path()).await?;
+    let server = Server::start(agentic, &file(empty.path()), empty.path()).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let (busy, timer) = (server.cpu()?, Timer::start());
+    let (busy, timer) = (cpu(server.id())?, Timer::start());
     tokio::time::sleep(WATCH).await;
-    let share = (server.cpu()? - busy) / timer.elapsed().as_secs_f64() * 100.0;
+    let share = (cpu(server.id())? - busy) / timer.elapsed().as_secs_f64() * 100.0;
     report.figure("idle server, of a core".to_owned(), share, "%", Some(Target::AtMost(1.0)), None);
     report.figure(
         "idle server, memory".to_owned(),
@@ -63,35 +63,43 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> Result<()> {
         let world = World::new(Backend::Sqlite, args).await?;
         world.tasks(0, args.waiting, None).await?;
         let full = world.close();
-        let (_, ready) = Server::start(agentic, full.path()).await?;
+        let server = Server::start(agentic, &file(full.path()), full.path()).await?;
         let name = format!("server ready on {} tasks", args.waiting);
-        report.figure(name, ready.as_secs_f64(), "s", Some(Target::AtMost(2.0)), None);
+        report.figure(name, server.ready.as_secs_f64(), "s", Some(Target::AtMost(2.0)), None);
     }
     Ok(())
 }
 
+/// The URL of the store in a directory.
+fn file(dir: &Path) -> String {
+    format!("sqlite:{}", dir.join(FILE).display())
+}
+
 /// A server, ended with this.
 #[derive(Debug)]
-struct Server(Child);
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    /// How long it took until it was ready.
+    ready: Duration,
+}
 
 impl Server {
-    /// Starts one on a directory, and answers when it is ready, with how long that took.
-    async fn start(agentic: &Path, dir: &Path) -> Result<(Self, Duration)> {
+    /// Starts one on a store, with a directory for its own data, and answers when it is ready.
+    pub(crate) async fn start(agentic: &Path, store: &str, dir: &Path) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let timer = Timer::start();
         let child = Command::new(agentic)
-            .args(["serve", "--listen", &address.to_string(), "--store"])
-            .arg(format!("sqlite:{}", dir.join(FILE).display()))
-            .arg("--data-dir")
+            .args(["serve", "--listen", &address.to_string(), "--store", store, "--data-dir"])
             .arg(dir)
             .env_clear()
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .context("cannot run agentic")?;
-        let mut server = Self(child);
+        let mut server = Self { child, address, ready: Duration::ZERO };
         while !answers(address) {
-            if let Some(status) = server.0.try_wait()? {
+            if let Some(status) = server.child.try_wait()? {
                 bail!("the server ended with {status}");
             }
             if timer.elapsed() > READY {
@@ -99,24 +107,18 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok((server, timer.elapsed()))
+        server.ready = timer.elapsed();
+        Ok(server)
     }
 
-    /// Seconds of a core that it used so far.
-    fn cpu(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // The name, in brackets, may have spaces; user and system time are the 14th and 15th field.
-        let (_, rest) = stat.rsplit_once(") ").context("/proc has no such process")?;
-        let mut ticks = 0.0;
-        for field in rest.split(' ').skip(11).take(2) {
-            ticks += field.parse::<f64>()?;
-        }
-        Ok(ticks / TICKS)
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Megabytes that it holds.
     fn resident(&self) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line =
             status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
         let kilobytes = line.split_whitespace().next().context("no VmRSS in /proc")?.parse::<f64>()?;
@@ -126,10 +128,22 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Err(error) = self.0.kill().and_then(|()| self.0.wait().map(drop)) {
+        if let Err(error) = self.child.kill().and_then(|()| self.child.wait().map(drop)) {
             eprintln!("cannot end the server: {error}");
         }
     }
+}
+
+/// Seconds of a core that a process used so far.
+pub(crate) fn cpu(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name, in brackets, may have spaces; user and system time are the 14th and 15th field.
+    let (_, rest) = stat.rsplit_once(") ").context("/proc has no such process")?;
+    let mut ticks = 0.0;
+    for field in rest.split(' ').skip(11).take(2) {
+        ticks += field.parse::<f64>()?;
+    }
+    Ok(ticks / TICKS)
 }
 
 /// Whether a server says that it is ready.

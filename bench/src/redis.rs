@@ -77,6 +77,11 @@ impl Redis {
         Ok(redis)
     }
 
+    /// The process of the server, where it is our own.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
+    }
+
     /// A store on it.
     pub(crate) async fn store(&self) -> Result<RedisStore> {
         let options = RedisOptions::new().prefix(&self.prefix).safety(Safety::Warn);
@@ -113,6 +118,15 @@ impl Redis {
             }
         }
         Ok(counts)
+    }
+
+    /// How many scripts the server ran so far, and the microseconds that they took.
+    pub(crate) async fn scripts(&self) -> Result<(f64, f64)> {
+        let stats = self.command("INFO", &["commandstats"]).await?;
+        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        let mut cells = line.unwrap_or("0,usec=0").split([',', '=']);
+        let calls = cells.next().unwrap_or_default().parse()?;
+        Ok((calls, cells.nth(1).unwrap_or_default().parse()?))
     }
 
     /// Runs the bare script with so many commands in each of `trips` round trips a cycle, so many cycles in all, and

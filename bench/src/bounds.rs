@@ -1,0 +1,221 @@
+//! How long each script keeps a Redis from everybody else, in a large fleet.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use agentic_core::{
+    amount::Amount,
+    id::{AgentId, TaskId},
+    limit::{Limit, Meter, Scope, Window},
+    port::{CreateMany, Heartbeat, Ports, Reap, Unpark, Wake},
+    task::{NewTask, Page, TaskFilter, TaskStatus},
+};
+use agentic_dispatch::LeastLoaded;
+use anyhow::{Context, Result, ensure};
+use std::sync::Arc;
+
+use crate::{
+    Args,
+    redis::Redis,
+    report::{Report, Target},
+    world::{self, Backend, World},
+};
+
+/// The longest that the median of a script may be, in milliseconds.
+const MOST: f64 = 5.0;
+/// How many tasks wait, and how many come due at one moment.
+const WAITING: u32 = 100_000;
+const DUE: u32 = 10_000;
+/// How many tasks wait for one.
+const DEPENDENTS: u32 = 1_000;
+/// How often each call is made.
+const TIMES: usize = 9;
+
+/// The times that the scripts of each call took, by what was called.
+#[derive(Debug)]
+struct Probe<'a> {
+    redis: &'a Redis,
+    times: BTreeMap<&'static str, Vec<f64>>,
+}
+
+impl Probe<'_> {
+    /// Makes a call, and notes the mean time of the scripts that it ran.
+    async fn call<T>(
+        &mut self,
+        name: &'static str,
+        call: impl Future<Output = agentic_core::error::Result<T>>,
+    ) -> Result<T> {
+        let before = self.redis.scripts().await?;
+        let answer = call.await.with_context(|| format!("{name} failed"))?;
+        let after = self.redis.scripts().await?;
+        let calls = after.0 - before.0;
+        ensure!(calls > 0.0, "{name} ran no script");
+        self.times.entry(name).or_default().push((after.1 - before.1) / calls / 1_000.0);
+        Ok(answer)
+    }
+}
+
+/// Fills a fleet and calls everything whose work could grow with it.
+///
+/// # Errors
+/// The median of a call's scripts is over the bound; `create_many` is told, and may be.
+pub(crate) async fn measure(args: &Args, report: &mut Report) -> Result<()> {
+    eprintln!("Redis: bounds");
+    let world = World::new(Backend::Redis, args).await?;
+    let redis = world.redis.as_ref().context("no Redis")?;
+    let mut probe = Probe { redis, times: BTreeMap::new() };
+    let agents = world.agents(args.agents, 0).await?;
+    let waiting = world.tasks(0, WAITING, None).await?;
+    let parent = dependents(&world.ports, &mut probe).await?;
+    due(&world.ports).await?;
+    reads(&world.ports, &agents, &waiting, &parent, &mut probe).await?;
+    steps(&world, &agents, &parent, &mut probe).await?;
+
+    let mut slow = Vec::new();
+    for (name, mut times) in probe.times {
+        times.sort_by(f64::total_cmp);
+        let median = times.get(times.len() / 2).copied().unwrap_or_default();
+        let bounded = name != "create_many";
+        report.figure(
+            format!("Redis: {name}, a script's time"),
+            median,
+            "ms",
+            bounded.then_some(Target::AtMost(MOST)),
+            None,
+        );
+        if bounded && median > MOST {
+            slow.push(name);
+        }
+    }
+    ensure!(slow.is_empty(), "scripts with a median over {MOST} ms: {}", slow.join(", "));
+    Ok(())
+}
+
+/// Creates a task that others wait for.
+async fn dependents(ports: &Ports, probe: &mut Probe<'_>) -> Result<TaskId> {
+    let parent: TaskId = "parent".parse()?;
+    let create = |tasks| ports.tasks.create_many(CreateMany { tasks, now: world::now() });
+    create(vec![NewTask::new(parent.clone(), "measure me")]).await?;
+    let child = |number: u32| -> Result<NewTask> {
+        let new = NewTask::new(format!("child-{number}").parse()?, "measure me");
+        Ok(NewTask { dependencies: vec![parent.clone()], ..new })
+    };
+    let children = (0..DEPENDENTS).map(child).collect::<Result<Vec<NewTask>>>()?;
+    probe.call("create_many", create(children)).await?;
+    Ok(parent)
+}
+
+/// Creates tasks that all come due at one moment, which is soon over.
+async fn due(ports: &Ports) -> Result<()> {
+    let at = world::now().plus(Duration::from_secs(1));
+    for batch in (0..DUE).step_by(1_000) {
+        let task = |number: u32| -> Result<NewTask> {
+            let new = NewTask::new(format!("due-{number:05}").parse()?, "measure me");
+            Ok(NewTask { not_before: Some(at), ..new })
+        };
+        let tasks = (batch..batch + 1_000).map(task).collect::<Result<Vec<NewTask>>>()?;
+        ports.tasks.create_many(CreateMany { tasks, now: world::now() }).await?;
+    }
+    Ok(())
+}
+
+/// What only reads.
+async fn reads(
+    ports: &Ports,
+    agents: &[AgentId],
+    waiting: &[TaskId],
+    parent: &TaskId,
+    probe: &mut Probe<'_>,
+) -> Result<()> {
+    let now = world::now();
+    let page = Page::first(1_000);
+    let nothing = TaskFilter {
+        status: Some(TaskStatus::Pending),
+        claimed_by: agents.first().cloned(),
+        ..TaskFilter::default()
+    };
+    let heads = ports.tasks.lanes(1).await?;
+    let lane = heads.views.into_iter().next().context("no lane")?.lane;
+    let limits: Vec<Limit> = agents
+        .iter()
+        .take(100)
+        .map(|agent| Limit::new(Scope::Agent(agent.clone()), Meter::Tokens, Window::HOUR, Some(Amount::MAX)))
+        .collect();
+    let keys: Vec<_> = limits.into_iter().map(|limit| limit.key).collect();
+    for _ in 0..TIMES {
+        probe.call("get, with 1,000 dependents", ports.tasks.get(parent, now)).await?;
+        probe.call("list, a page", ports.tasks.list(&TaskFilter::default(), &page, now)).await?;
+        probe.call("list, none of 100,000", ports.tasks.list(&nothing, &page, now)).await?;
+        probe.call("counts", ports.tasks.counts()).await?;
+        probe.call("lanes", ports.tasks.lanes(10_000)).await?;
+        probe.call("ready", ports.tasks.ready(&lane, 64)).await?;
+        probe.call("agents", ports.agents.list()).await?;
+        probe.call("active_jobs", ports.allowances.active_jobs(agents, now)).await?;
+        probe.call("readings", ports.allowances.readings(&keys, now)).await?;
+        probe.call("after", ports.events.after(0, 1_000)).await?;
+        if let Some(id) = waiting.first() {
+            probe.call("history", ports.tasks.history(id, 0, 1_000)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What moves something.
+async fn steps(world: &World, agents: &[AgentId], parent: &TaskId, probe: &mut Probe<'_>) -> Result<()> {
+    let ports = &world.ports;
+    let later = world::now().plus(Duration::from_secs(2));
+    for _ in 0..TIMES {
+        let moved = probe.call("promote_due, 1,000", ports.tasks.promote_due(later, 1_000)).await?;
+        ensure!(moved == 1_000, "{moved} of 1,000 were due");
+    }
+    let fleet = world.fleet().await?;
+    let dispatcher = fleet.dispatcher(Arc::new(LeastLoaded));
+    let (mut dispatched, mut ticks) = (0, 0);
+    while dispatched < 2_000 && ticks < 20 {
+        dispatched += probe.call("a tick, 1,000 given away", dispatcher.tick()).await?.dispatched;
+        ticks += 1;
+    }
+    let mut ended = 0;
+    for task in running(ports, agents).await? {
+        let agent = task.1;
+        world::finish(ports, &task.0, &agent).await?;
+        ended += 1;
+        if ended == 100 {
+            break;
+        }
+    }
+    let agent = agents.first().context("no agents")?;
+    let now = world::now();
+    for _ in 0..TIMES {
+        let heartbeat = Heartbeat { agent_id: agent.clone(), incarnation: Some(1), now };
+        probe.call("heartbeat", ports.agents.heartbeat(heartbeat)).await?;
+        let wake = Wake::All;
+        probe.call("unpark", ports.tasks.unpark(Unpark { wake, limit: 1_000 })).await?;
+    }
+    let job = agentic_core::id::JobId::new(parent.clone(), 1);
+    ports.ledger.assign(crate::cycle::assignment(&job, agent)?).await?;
+    probe
+        .call("finish, with 1,000 dependents", async {
+            world::finish(ports, parent, agent)
+                .await
+                .map_err(|error| agentic_core::error::Error::backend(error.to_string()))
+        })
+        .await?;
+    let silent = later.plus(Duration::from_hours(1));
+    for _ in 0..TIMES {
+        let reap = Reap { ttl: Duration::from_secs(30), limit: 500, now: silent };
+        probe.call("reap, of 10,000", ports.agents.reap(reap)).await?;
+        probe.call("expired", ports.tasks.expired(silent, 500)).await?;
+        probe.call("trim", ports.events.trim(silent, 500)).await?;
+        probe.call("prune", ports.tasks.prune(silent, 500)).await?;
+    }
+    Ok(())
+}
+
+/// What runs, and who runs it.
+async fn running(ports: &Ports, agents: &[AgentId]) -> Result<Vec<(TaskId, AgentId)>> {
+    let filter = TaskFilter { status: Some(TaskStatus::InProgress), ..TaskFilter::default() };
+    let page = Page::first(100);
+    let tasks = ports.tasks.list(&filter, &page, world::now()).await?;
+    ensure!(!agents.is_empty(), "no agents");
+    Ok(tasks.into_iter().filter_map(|task| Some((task.id, task.claimed_by?))).collect())
+}
