@@ -117,7 +117,7 @@ impl World {
             daily_token_budget: large,
             hourly_rate_limit: large,
             cost_ceiling: large,
-            price: Some(Price { input: 3_000_000_u32.into(), output: 15_000_000_u32.into() }),
+            price: Some(Price::flat(3_000_000_u32.into(), 15_000_000_u32.into())),
             ..ModelQuota::unlimited(model()?)
         };
         self.ports.allowances.set_model_quota(quota, now()).await?;

@@ -146,15 +146,12 @@ async fn burn(args: Args, fleet: Fleet, number: u32) -> Result<u64> {
             // A request to the model; meanwhile the others work.
             yield_now().await;
             let report = UsageReport {
-                agent_id: agent.clone(),
-                job_id: JobId::new(task.id.clone(), task.attempt),
-                model: None,
                 tokens_in: (report * args.report).into(),
-                tokens_out: 0u32.into(),
-                cost_micros: None,
-                requests: None,
-                event: UsageEvent::JobProgress,
-                timestamp: None,
+                ..UsageReport::new(
+                    agent.clone(),
+                    JobId::new(task.id.clone(), task.attempt),
+                    UsageEvent::JobProgress,
+                )
             };
             if fleet.allowances().record_usage(report).await?.directive == Directive::Stop {
                 success = false;

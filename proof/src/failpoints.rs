@@ -151,10 +151,8 @@ pub(crate) async fn perform(ports: &Ports, step: Step) -> Result<()> {
     let done = match step {
         Step::Assign => {
             let mut assign = dispatched(limited(assign(&the_job, "w", t(0)), &limits(), ASK), 1);
-            assign.admission.price = Some(agentic_core::allowance::Price {
-                input: 3_000_000_u32.into(),
-                output: 15_000_000_u32.into(),
-            });
+            assign.admission.price =
+                Some(agentic_core::allowance::Price::flat(3_000_000_u32.into(), 15_000_000_u32.into()));
             ports.ledger.assign(assign).await.map(drop)
         }
         Step::Start => {

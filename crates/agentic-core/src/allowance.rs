@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     error::{Error, Result},
     id::{AgentId, JobId, ModelName},
-    usage::{Directive, Figures},
+    usage::{Categories, Directive, Figures},
 };
 
 /// The most models of one allowlist.
@@ -115,6 +115,16 @@ pub enum CostBasis {
     Reported,
 }
 
+impl CostBasis {
+    /// The name in storage and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Priced => "priced",
+            Self::Reported => "reported",
+        }
+    }
+}
+
 /// What a token of a model costs, in picodollars (10⁻¹² dollars, so that $3 a million tokens is 3,000,000).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Price {
@@ -122,13 +132,36 @@ pub struct Price {
     pub input: Amount,
     /// A token out.
     pub output: Amount,
+    /// A token in that was read from the provider's cache; absent = as any token in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read: Option<Amount>,
+    /// A token in that was written to it; absent = as any token in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<Amount>,
+    /// A token of reasoning; absent = as any token out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<Amount>,
 }
 
 impl Price {
+    /// A price that knows no categories.
+    pub const fn flat(input: Amount, output: Amount) -> Self {
+        Self { input, output, cache_read: None, cache_write: None, reasoning: None }
+    }
+
     /// The cost of these figures in micro-dollars, rounded up once, on the cumulative figure.
     pub fn cost(&self, figures: &Figures) -> Amount {
-        let pico = u128::from(self.input.get()) * u128::from(figures.tokens_in.get())
-            + u128::from(self.output.get()) * u128::from(figures.tokens_out.get());
+        let Figures { tokens_in, tokens_out, cache_read, cache_write, reasoning, .. } = *figures;
+        let pico: u128 = [
+            (tokens_in.minus(cache_read).minus(cache_write), self.input),
+            (cache_read, self.cache_read.unwrap_or(self.input)),
+            (cache_write, self.cache_write.unwrap_or(self.input)),
+            (tokens_out.minus(reasoning), self.output),
+            (reasoning, self.reasoning.unwrap_or(self.output)),
+        ]
+        .into_iter()
+        .map(|(tokens, price)| u128::from(tokens.get()) * u128::from(price.get()))
+        .sum();
         u64::try_from(pico.div_ceil(1_000_000)).map_or(Amount::MAX, Amount::saturating)
     }
 }
@@ -225,12 +258,27 @@ pub struct UsageReport {
     /// Of which model; absent = the job's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelName>,
-    /// Tokens in, since the job began.
+    /// Tokens in, since the job began; absent or 0 = the sum of the categories.
     #[serde(default)]
     pub tokens_in: Amount,
-    /// Tokens out, since the job began.
+    /// Tokens out, since the job began; absent or 0 = the sum of the categories.
     #[serde(default)]
     pub tokens_out: Amount,
+    /// Tokens in that no cache had to do with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Amount>,
+    /// Tokens in that were read from the provider's cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read: Option<Amount>,
+    /// Tokens in that were written to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<Amount>,
+    /// Tokens out that were said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Amount>,
+    /// Tokens out that were thought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<Amount>,
     /// Money, since the job began, where the agent knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_micros: Option<Amount>,
@@ -242,17 +290,58 @@ pub struct UsageReport {
     /// When the agent measured; for people, never for arithmetic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
+    /// The provider's usage limit is used up until then: nothing more of this model is given to this agent until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<Timestamp>,
 }
 
 impl UsageReport {
-    /// Its figures.
-    pub fn figures(&self) -> Figures {
-        Figures {
-            tokens_in: self.tokens_in,
-            tokens_out: self.tokens_out,
-            cost_micros: self.cost_micros,
-            requests: self.requests,
+    /// A report without figures.
+    pub fn new(agent_id: AgentId, job_id: JobId, event: UsageEvent) -> Self {
+        Self {
+            agent_id,
+            job_id,
+            model: None,
+            tokens_in: Amount::ZERO,
+            tokens_out: Amount::ZERO,
+            input: None,
+            cache_read: None,
+            cache_write: None,
+            output: None,
+            reasoning: None,
+            cost_micros: None,
+            requests: None,
+            event,
+            timestamp: None,
+            resets_at: None,
         }
+    }
+
+    /// A report of these figures.
+    #[must_use]
+    pub fn with(self, figures: Figures) -> Self {
+        let part = |amount: Amount| (!amount.is_zero()).then_some(amount);
+        Self {
+            tokens_in: figures.tokens_in,
+            tokens_out: figures.tokens_out,
+            cache_read: part(figures.cache_read),
+            cache_write: part(figures.cache_write),
+            reasoning: part(figures.reasoning),
+            cost_micros: figures.cost_micros,
+            requests: figures.requests,
+            ..self
+        }
+    }
+
+    /// Its figures.
+    ///
+    /// # Errors
+    /// `Invalid` where a total and its categories contradict one another.
+    pub fn figures(&self) -> Result<Figures> {
+        let Self { input, cache_read, cache_write, output, reasoning, .. } = *self;
+        let categories = Categories { input, cache_read, cache_write, output, reasoning };
+        let tokens = Figures::of_tokens(self.tokens_in, self.tokens_out, &categories)?;
+        Ok(Figures { cost_micros: self.cost_micros, requests: self.requests, ..tokens })
     }
 }
 
@@ -291,14 +380,38 @@ mod tests {
 
     #[test]
     fn cost_is_rounded_up_once() {
-        let price = Price { input: 3_000_000u32.into(), output: 15_000_000u32.into() };
+        let price = Price::flat(3_000_000u32.into(), 15_000_000u32.into());
         let figures =
             |i: u32, o: u32| Figures { tokens_in: i.into(), tokens_out: o.into(), ..Figures::default() };
         assert_eq!(price.cost(&figures(1_000_000, 0)).get(), 3_000_000, "$3 a million tokens");
         assert_eq!(price.cost(&figures(1, 1)).get(), 18);
-        let cheap = Price { input: Amount::ONE, output: Amount::ZERO };
+        let cheap = Price::flat(Amount::ONE, Amount::ZERO);
         assert_eq!(cheap.cost(&figures(1, 0)).get(), 1);
         assert_eq!(cheap.cost(&figures(1_000_001, 0)).get(), 2);
+    }
+
+    #[test]
+    fn each_category_has_its_price_and_one_without_is_as_its_total() {
+        let flat = Price::flat(3_000_000u32.into(), 15_000_000u32.into());
+        let price = Price {
+            cache_read: Some(300_000u32.into()),
+            cache_write: Some(3_750_000u32.into()),
+            reasoning: Some(20_000_000u32.into()),
+            ..flat
+        };
+        let figures = Figures {
+            tokens_in: 1_000u32.into(),
+            tokens_out: 100u32.into(),
+            cache_read: 600u32.into(),
+            cache_write: 300u32.into(),
+            reasoning: 40u32.into(),
+            ..Figures::default()
+        };
+        // 100 · 3 + 600 · 0.3 + 300 · 3.75 + 60 · 15 + 40 · 20
+        assert_eq!(price.cost(&figures).get(), 300 + 180 + 1_125 + 900 + 800);
+        assert_eq!(flat.cost(&figures).get(), 3_000 + 1_500);
+        let most = Figures { tokens_in: Amount::MAX, cache_read: Amount::MAX, ..Figures::default() };
+        assert_eq!(Price::flat(Amount::MAX, Amount::MAX).cost(&most), Amount::MAX);
     }
 
     #[test]

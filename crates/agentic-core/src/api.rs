@@ -191,6 +191,10 @@ pub struct CompleteTask {
     /// What it used in all, if it was not reported before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Figures>,
+    /// With `success: false`: the provider's usage limit is used up until then. The attempt is given back instead of failed,
+    /// and nothing more of its model is given to its agent until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<Timestamp>,
 }
 
 /// `POST /api/tasks/{id}/release`.

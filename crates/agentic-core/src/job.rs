@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    allowance::Price,
+    allowance::{CostBasis, Price},
     amount::Amount,
     clock::Timestamp,
     id::{AgentId, JobId, ModelName, ProjectName},
@@ -85,6 +85,12 @@ pub struct Line {
 }
 
 impl Line {
+    /// Where its cost comes from: the agent, or its price; `None` where it has neither.
+    pub fn cost_source(&self) -> Option<CostBasis> {
+        let reported = self.high.cost_micros.map(|_| CostBasis::Reported);
+        reported.or(self.price.map(|_| CostBasis::Priced))
+    }
+
     /// Takes a cumulative report, and says what it adds.
     pub fn grow(&mut self, figures: Figures) -> Growth {
         let high = self.high.highest(figures);
@@ -277,6 +283,9 @@ pub struct Entry {
     pub agent_id: AgentId,
     /// Of which model.
     pub model: Option<ModelName>,
+    /// Where the money that it charged comes from; absent where it charged none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_source: Option<CostBasis>,
     /// Which meters it moved, in which bucket, by how much.
     pub moves: Vec<Move>,
 }
@@ -355,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_reported_cost_replaces_the_computed_one_and_never_shrinks() {
-        let price = Price { input: 1_000_000u32.into(), output: Amount::ZERO };
+        let price = Price::flat(1_000_000u32.into(), Amount::ZERO);
         let mut line = Line {
             model: None,
             price: Some(price),
@@ -370,7 +379,9 @@ mod tests {
         };
         assert_eq!(line.grow(figures(10, None)), Growth { tokens: 10u32.into(), cost: 10u32.into() });
         assert_eq!(line.grow(figures(10, None)), Growth::default(), "replayed");
+        assert_eq!(line.cost_source(), Some(CostBasis::Priced));
         assert_eq!(line.grow(figures(20, Some(5))).cost, Amount::ZERO, "below what was charged");
+        assert_eq!(line.cost_source(), Some(CostBasis::Reported));
         assert_eq!(line.grow(figures(20, Some(25))).cost, 15u32.into());
         assert_eq!(line.grow(figures(5, None)), Growth::default(), "reordered");
     }

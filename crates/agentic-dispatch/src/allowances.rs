@@ -23,6 +23,7 @@ use agentic_core::{
 };
 
 use crate::{
+    budgets::{USED_UP, usage_scope},
     fleet::Fleet,
     limits::{Plan, Subject},
 };
@@ -125,12 +126,26 @@ impl AllowanceService {
                 holder: Some(whose.clone()),
             });
         }
+        let figures = report.figures()?;
         let live = attempt.as_ref().is_some_and(|attempt| attempt.ended_at.is_none());
         let own = admitted.as_ref().and_then(|job| job.model().cloned());
         let same_model = report.model.is_none() || report.model == own;
+        if let Some(until) = report.resets_at {
+            // Another model than the job's is believed where the agent has it: else anybody could name any.
+            let other = report.model.clone().filter(|_| !same_model);
+            let has = match &other {
+                Some(model) => {
+                    let agent = self.fleet.ports().agents.get(&report.agent_id).await;
+                    agent.is_ok_and(|agent| agent.models.contains(model))
+                }
+                None => false,
+            };
+            let scope = usage_scope(report.agent_id.clone(), other.filter(|_| has).or(own.clone()));
+            self.hold(&scope, until, USED_UP).await?;
+        }
         let mut beaten = None;
         if live && admitted.is_some() {
-            let figures = same_model.then(|| report.figures());
+            let figures = same_model.then_some(figures);
             let attempts = vec![BeatAttempt { job: job.clone(), figures }];
             let beat = Beat { agent_id: report.agent_id.clone(), incarnation: None, attempts, now };
             let answer = ports.ledger.beat(beat).await?.into_iter().next();
@@ -148,7 +163,7 @@ impl AllowanceService {
             job: job.clone(),
             agent_id: report.agent_id.clone(),
             model,
-            figures: report.figures(),
+            figures,
             limits: plan.limits,
             price: plan.price,
             expires_at: now.plus(self.fleet.policy().claim_lease),

@@ -4,6 +4,7 @@ use agentic_core::{
     budget::{Budget, BudgetLimit, Hold, LONGEST_HOLD, Standing},
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
+    id::{AgentId, ModelName},
     limit::{Scope, Window},
     port::{SetBudget, Wake},
 };
@@ -12,6 +13,16 @@ use crate::allowances::AllowanceService;
 
 /// How often a change is made anew because the budget moved between the read and the step.
 const TRIES: usize = 5;
+/// Why a scope is on hold that an agent spoke of.
+pub(crate) const USED_UP: &str = "the provider's usage limit is used up";
+
+/// What a provider's usage limit is about: the agent's use of the model; of a job without a model, all it does.
+pub(crate) fn usage_scope(agent: AgentId, model: Option<ModelName>) -> Scope {
+    match model {
+        Some(model) => Scope::AgentModel(agent, model),
+        None => Scope::Agent(agent),
+    }
+}
 
 impl AllowanceService {
     /// A budget, and how it stands.

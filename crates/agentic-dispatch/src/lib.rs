@@ -32,6 +32,8 @@ mod outbox;
 mod policy;
 mod prospects;
 mod reaper;
+#[cfg(test)]
+mod reference;
 mod router;
 mod saga;
 mod shadow;

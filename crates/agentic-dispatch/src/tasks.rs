@@ -22,6 +22,7 @@ use agentic_core::{
 use uuid::Uuid;
 
 use crate::{
+    budgets::{USED_UP, usage_scope},
     fleet::Fleet,
     limits::{Plan, Subject},
 };
@@ -283,13 +284,22 @@ impl TaskService {
     /// # Errors
     /// `Invalid` for texts over their bounds; `Conflict` where the fence refuses.
     pub async fn complete(&self, caller: &Caller, id: &TaskId, body: CompleteTask) -> Result<Task> {
-        let CompleteTask { success, output, artifacts, error_message, attempt, usage } = body;
+        let CompleteTask { success, output, artifacts, error_message, attempt, usage, resets_at } = body;
         let result = TaskResult { success, output, artifacts, error_message };
         result.validate()?;
         let fleet = self.fleet.clone();
+        let limited = resets_at.filter(|_| !result.success);
+        if let Some(until) = limited {
+            self.hold(caller, id, attempt, until).await?;
+        }
         let ending = move |task: &Task| {
             if result.success {
                 return Ending::Completed(result.clone());
+            }
+            if let Some(until) = limited {
+                return Ending::Released {
+                    reason: format!("the provider's usage limit is used up until {until}"),
+                };
             }
             let said = result.error_message.clone().filter(|text| !text.is_empty());
             let error = said.or_else(|| Some(result.output.clone()).filter(|text| !text.is_empty()));
@@ -297,6 +307,21 @@ impl TaskService {
             Ending::Failed { error, next: fleet.after_failure(task, fleet.now()) }
         };
         self.end(caller, id, attempt, usage, ending).await
+    }
+
+    /// Notes a provider's usage limit before the attempt that met it is given back, so that nobody gives it back to its
+    /// agent. Only the holder of the attempt is believed.
+    async fn hold(&self, caller: &Caller, id: &TaskId, attempt: Option<u32>, until: Timestamp) -> Result<()> {
+        let task = self.get(id).await?;
+        let Some(agent) = task.claimed_by.clone() else { return Ok(()) };
+        let current = attempt.is_none_or(|attempt| attempt == task.attempt);
+        let own = caller.agent().is_none_or(|caller| caller == agent);
+        if task.status != TaskStatus::InProgress || !current || !own {
+            return Ok(());
+        }
+        let job = self.fleet.ports().allowances.job(&JobId::new(task.id, task.attempt)).await?;
+        let model = job.and_then(|job| job.model().cloned());
+        self.fleet.allowances().hold(&usage_scope(agent, model), until, USED_UP).await
     }
 
     /// Gives an attempt back; burns nothing.

@@ -26,7 +26,7 @@ use crate::{
     args::Args,
     error::unreadable,
     reply::{Reply, misshapen, named},
-    rows::{Snapshot, StoredLimit, job, limit, limit_field, refused, stored_limits},
+    rows::{Snapshot, StoredLimit, job, limit, limit_field, price_text, refused, stored_limits},
     script,
     store::{Answer, RedisStore},
 };
@@ -42,7 +42,7 @@ const VERIFICATIONS: usize = 5;
 
 /// An admission for `take_admission`.
 pub(crate) fn admission_args(args: Args, admission: &Admission) -> Result<Args> {
-    let price = admission.price.map(|price| format!("{},{}", price.input, price.output));
+    let price = admission.price.map(price_text);
     let args = args
         .value(&admission.job)
         .value(&admission.job.task)

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use agentic_core::{clock::Timestamp, error::Result, usage::Figures};
+use agentic_core::{amount::Amount, clock::Timestamp, error::Result, usage::Figures};
 use fred::types::Value;
 use serde::Serialize;
 
@@ -68,8 +68,17 @@ impl Args {
     /// Cumulative figures that may be absent.
     pub(crate) fn figures(self, figures: Option<Figures>) -> Self {
         match figures {
-            Some(Figures { tokens_in, tokens_out, cost_micros, requests }) => {
-                self.value(1).value(tokens_in).value(tokens_out).maybe(cost_micros).maybe(requests)
+            Some(figures) => {
+                let Figures { tokens_in, tokens_out, cache_read, cache_write, reasoning, .. } = figures;
+                let part = |amount: Amount| (!amount.is_zero()).then_some(amount);
+                self.value(1)
+                    .value(tokens_in)
+                    .value(tokens_out)
+                    .maybe(part(cache_read))
+                    .maybe(part(cache_write))
+                    .maybe(part(reasoning))
+                    .maybe(figures.cost_micros)
+                    .maybe(figures.requests)
             }
             None => self.value(0),
         }

@@ -101,6 +101,7 @@ fn entry(mut reply: Reply) -> Result<(String, Entry)> {
         job: filled("job").map(str::parse).transpose()?,
         agent_id: cells.must("agent")?,
         model: filled("model").map(str::parse).transpose()?,
+        cost_source: filled("source").map(named).transpose()?,
         moves: moves.into_iter().map(read).collect::<Result<_>>()?,
     };
     Ok((id, entry))

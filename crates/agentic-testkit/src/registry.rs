@@ -233,6 +233,7 @@ macro_rules! registry {
                 an_unadmitted_job_is_stopped,
                 another_models_usage_is_its_own,
                 cost_is_priced_or_reported,
+                categories_have_their_prices,
                 without_a_price_cost_is_reported,
                 a_report_starts_its_job,
                 late_growth_is_charged_and_flagged,
@@ -260,6 +261,7 @@ macro_rules! registry {
                 a_ledger_is_read_newest_first,
                 a_ledger_is_paged,
                 what_was_folded_is_an_opening_balance,
+                a_ledger_is_folded_one_by_one,
             }
             assign {
                 assign_is_both_or_neither,
@@ -297,6 +299,7 @@ macro_rules! registry {
                 a_lease_alone_is_not_enough,
                 what_was_used_has_started,
                 an_attempt_named_twice_is_one,
+                what_has_run_out_holds_nothing_when_it_is_charged,
             }
             finish {
                 finish_moves_and_settles,

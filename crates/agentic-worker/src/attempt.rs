@@ -260,7 +260,7 @@ impl Attempt {
             return End::Complete(self.failure(error.trim_end().to_owned(), Some(process)));
         }
         let failure = self.failure(String::new(), Some(process));
-        End::Complete(CompleteTask { success: true, error_message: None, ..failure })
+        End::Complete(CompleteTask { success: true, error_message: None, resets_at: None, ..failure })
     }
 
     /// Why a tree is to be ended now, unless it was ordered.
@@ -305,6 +305,7 @@ impl Attempt {
             error_message: Some(error),
             attempt: Some(self.job.attempt),
             usage: self.usage(),
+            resets_at: self.standing.borrow().resets_at,
         }
     }
 

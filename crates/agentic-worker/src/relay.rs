@@ -60,10 +60,11 @@ async fn tell_usage(
     told: &Standing,
     latest: &Standing,
 ) -> Result<()> {
-    if latest.figures == told.figures {
+    if latest.figures == told.figures && latest.resets_at == told.resets_at {
         return Ok(());
     }
     let report = usage_report(agent, job, latest.figures, UsageEvent::JobProgress);
+    let report = UsageReport { resets_at: latest.resets_at, ..report };
     let answer = bounded(CALL, api.report_usage(&report)).await?;
     let reason = answer.reason.as_deref();
     orders.send_modify(|orders| {
@@ -85,15 +86,5 @@ async fn tell_progress(api: &dyn Api, job: &JobId, told: &Standing, latest: &Sta
 
 /// What a job used so far, as a report.
 pub(crate) fn usage_report(agent: &AgentId, job: &JobId, figures: Figures, event: UsageEvent) -> UsageReport {
-    UsageReport {
-        agent_id: agent.clone(),
-        job_id: job.clone(),
-        model: None,
-        tokens_in: figures.tokens_in,
-        tokens_out: figures.tokens_out,
-        cost_micros: figures.cost_micros,
-        requests: figures.requests,
-        event,
-        timestamp: None,
-    }
+    UsageReport::new(agent.clone(), job.clone(), event).with(figures)
 }

@@ -1,9 +1,12 @@
 //! What a command says of itself while it runs.
 //!
 //! A command may append JSON lines to the file that `AGENTIC_REPORT_FILE` names: `{"progress": 40, "notes": "…"}`, and
-//! cumulative `{"tokens_in": …, "tokens_out": …, "cost_micros": …, "requests": …}`. Any subset of these fields may stand
-//! on one line. The latest progress and notes count, and the highest of each figure. Lines that are longer than 64 KiB,
-//! are not such JSON, or have a progress above 100 are counted and otherwise ignored.
+//! cumulative `{"tokens_in": …, "tokens_out": …, "cost_micros": …, "requests": …}`. Tokens may come by category, `input`,
+//! `cache_read`, `cache_write`, `output` and `reasoning`, in the place of their totals or beside them. `{"resets_at": "…"}`
+//! says that the provider's usage limit is used up until then: a command that fails after it gives its attempt back, and
+//! nothing more of the model is given to the agent until then. Any subset of these fields may stand on one line. The
+//! latest progress, notes and reset count, and the highest of each figure. Lines that are longer than 64 KiB, are not such
+//! JSON, have a progress above 100, or totals that are not the sums of their categories are counted and otherwise ignored.
 
 use std::{
     io::{self, SeekFrom},
@@ -11,7 +14,11 @@ use std::{
     path::PathBuf,
 };
 
-use agentic_core::{amount::Amount, usage::Figures};
+use agentic_core::{
+    amount::Amount,
+    clock::Timestamp,
+    usage::{Categories, Figures},
+};
 use nix::fcntl::OFlag;
 use serde::Deserialize;
 use tokio::{
@@ -35,6 +42,8 @@ pub struct Standing {
     pub notes: Option<String>,
     /// What it used since it began.
     pub figures: Figures,
+    /// Until when the provider's usage limit is used up.
+    pub resets_at: Option<Timestamp>,
 }
 
 /// Follows a report file: one that grows, is cut, is replaced, or is not there.
@@ -178,16 +187,17 @@ impl ReportReader {
         if said == Line::default() || said.progress.is_some_and(|progress| progress > 100) {
             return false;
         }
+        let Line { input, cache_read, cache_write, output, reasoning, .. } = said;
+        let categories = Categories { input, cache_read, cache_write, output, reasoning };
+        let totals = (said.tokens_in.unwrap_or_default(), said.tokens_out.unwrap_or_default());
+        let Ok(tokens) = Figures::of_tokens(totals.0, totals.1, &categories) else { return false };
         let standing = &mut self.standing;
+        standing.resets_at = said.resets_at.or(standing.resets_at);
         standing.progress = said.progress.or(standing.progress);
         standing.notes =
             said.notes.map(|notes| notes.replace('\0', "\u{fffd}")).or_else(|| standing.notes.take());
-        standing.figures = standing.figures.highest(Figures {
-            tokens_in: said.tokens_in.unwrap_or_default(),
-            tokens_out: said.tokens_out.unwrap_or_default(),
-            cost_micros: said.cost_micros,
-            requests: said.requests,
-        });
+        let used = Figures { cost_micros: said.cost_micros, requests: said.requests, ..tokens };
+        standing.figures = standing.figures.highest(used);
         true
     }
 }
@@ -199,6 +209,12 @@ struct Line {
     notes: Option<String>,
     tokens_in: Option<Amount>,
     tokens_out: Option<Amount>,
+    input: Option<Amount>,
+    cache_read: Option<Amount>,
+    cache_write: Option<Amount>,
+    output: Option<Amount>,
+    reasoning: Option<Amount>,
+    resets_at: Option<Timestamp>,
     cost_micros: Option<Amount>,
     requests: Option<Amount>,
 }
@@ -265,6 +281,20 @@ mod tests {
         assert_eq!(standing.notes.as_deref(), Some("a\u{fffd}b"));
         assert_eq!(standing.figures.cost_micros.unwrap().get(), 9);
         assert_eq!(standing.figures.requests.unwrap().get(), 2);
+    }
+
+    #[tokio::test]
+    async fn categories_and_resets_are_read() {
+        let mut fixture = Fixture::new();
+        fixture.append("{\"input\":5,\"cache_read\":3,\"output\":2,\"reasoning\":1}\n");
+        assert_eq!(fixture.poll().await, (None, 11, 0));
+        assert_eq!(fixture.reader.standing().figures.cache_read.get(), 3);
+        fixture.append("{\"tokens_in\":7,\"input\":5,\"cache_read\":3}\n");
+        assert_eq!(fixture.poll().await, (None, 11, 1), "7 is not the sum");
+        fixture.append("{\"resets_at\":\"2026-03-01T17:00:00Z\"}\n{\"resets_at\":\"soon\"}\n");
+        assert_eq!(fixture.poll().await, (None, 11, 2));
+        let resets_at = fixture.reader.standing().resets_at.unwrap();
+        assert_eq!(resets_at.to_string(), "2026-03-01T17:00:00.000Z");
     }
 
     #[tokio::test]

@@ -1,9 +1,11 @@
 //! The commands about allowances and quotas.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use agentic_core::{
     amount::Amount,
+    decimal,
+    error::Result,
     id::{AgentId, ModelName},
 };
 use clap::{Args, Subcommand, ValueEnum};
@@ -112,11 +114,30 @@ pub(crate) enum ModelCommand {
         #[command(flatten)]
         limits: ModelLimits,
     },
+    /// Take prices from a price map, the JSON file that LiteLLM publishes; limits stay as they are
+    ImportPrices(ImportArgs),
     /// Remove its limits
     Delete {
         /// The model
         model: ModelName,
     },
+}
+
+/// Which prices to take.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The price map
+    pub file: PathBuf,
+    /// Take the price of this model, and of no other; MODEL=KEY takes it from that key of the map; repeat it, or separate
+    /// with commas [default: every model that has a quota]
+    #[arg(long, value_name = "MODEL", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Take all of them
+    #[arg(long, conflicts_with = "only")]
+    pub all: bool,
+    /// Say what would be taken, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// The limits of a model over all agents; 0 = unlimited.
@@ -132,12 +153,21 @@ pub(crate) struct ModelLimits {
     /// Spend in total, in cents; 0 = unlimited
     #[arg(long, value_name = "CENTS")]
     pub cost_ceiling: Option<Amount>,
-    /// What a token in costs, in picodollars: $3 a million tokens is 3000000
-    #[arg(long, value_name = "N", requires = "price_out")]
+    /// What a million tokens in cost, in dollars, such as 3.00
+    #[arg(long, value_name = "DOLLARS", requires = "price_out", value_parser = per_million)]
     pub price_in: Option<Amount>,
-    /// What a token out costs, in picodollars
-    #[arg(long, value_name = "N", requires = "price_in")]
+    /// What a million tokens out cost, in dollars
+    #[arg(long, value_name = "DOLLARS", requires = "price_in", value_parser = per_million)]
     pub price_out: Option<Amount>,
+    /// What a million tokens cost that are read from the provider's cache [default: as tokens in]
+    #[arg(long, value_name = "DOLLARS", requires = "price_in", value_parser = per_million)]
+    pub price_cache_read: Option<Amount>,
+    /// What a million tokens cost that are written to it [default: as tokens in]
+    #[arg(long, value_name = "DOLLARS", requires = "price_in", value_parser = per_million)]
+    pub price_cache_write: Option<Amount>,
+    /// What a million tokens of reasoning cost [default: as tokens out]
+    #[arg(long, value_name = "DOLLARS", requires = "price_in", value_parser = per_million)]
+    pub price_reasoning: Option<Amount>,
     /// Where the spend comes from
     #[arg(long)]
     pub cost: Option<Cost>,
@@ -150,4 +180,9 @@ pub(crate) enum Cost {
     Priced,
     /// What agents report
     Reported,
+}
+
+/// Dollars a million tokens as text, in picodollars a token.
+fn per_million(text: &str) -> Result<Amount> {
+    decimal::scaled(text, 6)
 }

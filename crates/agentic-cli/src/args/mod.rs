@@ -12,7 +12,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{AgentArgs, AgentCommand};
 pub(crate) use budgets::BudgetCommand;
-pub(crate) use limits::{AllowanceCommand, AllowanceLimits, Cost, LedgerCommand, ModelCommand, ModelLimits};
+pub(crate) use limits::{
+    AllowanceCommand, AllowanceLimits, Cost, ImportArgs, LedgerCommand, ModelCommand, ModelLimits,
+};
 pub(crate) use run::{AgentFlags, BackupArgs, DemoArgs, GuardArgs, ServeArgs, UpArgs, WorkerArgs};
 pub(crate) use tasks::{
     CancelArgs, EditArgs, ExplainArgs, ListArgs, LogsArgs, ShowArgs, SubmitArgs, TaskArg,

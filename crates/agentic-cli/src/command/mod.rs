@@ -13,6 +13,7 @@ mod ledger;
 mod list;
 mod logs;
 mod model;
+mod prices;
 mod serve;
 mod show;
 mod submit;

@@ -2,10 +2,12 @@
 
 use agentic_core::{
     allowance::{CostBasis, ModelQuota, Price},
+    decimal,
     error::Error,
 };
 use serde_json::json;
 
+use super::prices;
 use crate::{
     args::{Cost, ModelCommand, ModelLimits},
     failure::Failure,
@@ -34,6 +36,7 @@ pub(crate) async fn model(session: &Session, command: ModelCommand) -> Result<()
             client.set_model(&wanted).await?;
             one(session, wanted)
         }
+        ModelCommand::ImportPrices(args) => prices::import(session, &client, args).await,
         ModelCommand::Delete { model } => {
             client.delete_model(&model).await?;
             if session.printer.is_json {
@@ -46,7 +49,13 @@ pub(crate) async fn model(session: &Session, command: ModelCommand) -> Result<()
 
 /// What is named changes; the rest stays.
 fn changed(now: ModelQuota, limits: &ModelLimits) -> ModelQuota {
-    let price = limits.price_in.zip(limits.price_out).map(|(input, output)| Price { input, output });
+    let price = limits.price_in.zip(limits.price_out).map(|(input, output)| Price {
+        input,
+        output,
+        cache_read: limits.price_cache_read,
+        cache_write: limits.price_cache_write,
+        reasoning: limits.price_reasoning,
+    });
     ModelQuota {
         daily_token_budget: limits.daily_tokens.unwrap_or(now.daily_token_budget),
         hourly_rate_limit: limits.hourly_requests.unwrap_or(now.hourly_rate_limit),
@@ -66,20 +75,25 @@ fn one(session: &Session, quota: ModelQuota) -> Result<(), Failure> {
 }
 
 fn print(session: &Session, quotas: &[ModelQuota]) -> Result<(), Failure> {
-    let mut table =
-        Table::new(&["MODEL", "TOKENS A DAY", "REQUESTS AN HOUR", "CEILING (CENTS)", "PRICE IN/OUT", "COST"]);
+    let mut table = Table::new(&[
+        "MODEL",
+        "TOKENS A DAY",
+        "REQUESTS AN HOUR",
+        "CEILING (CENTS)",
+        "$ A MILLION IN/OUT",
+        "COST",
+    ]);
     for quota in quotas {
         table.row([
             quota.model.to_string(),
             amount_or_unlimited(quota.daily_token_budget),
             amount_or_unlimited(quota.hourly_rate_limit),
             amount_or_unlimited(quota.cost_ceiling),
-            quota.price.map_or_else(|| "-".to_owned(), |price| format!("{}/{}", price.input, price.output)),
-            match quota.cost {
-                CostBasis::Priced => "priced",
-                CostBasis::Reported => "reported",
-            }
-            .to_owned(),
+            quota.price.map_or_else(
+                || "-".to_owned(),
+                |price| format!("{}/{}", decimal::shown(price.input, 6), decimal::shown(price.output, 6)),
+            ),
+            quota.cost.as_str().to_owned(),
         ]);
     }
     if table.is_empty() { Ok(()) } else { session.printer.table(table) }

@@ -140,15 +140,8 @@ async fn attempt(client: &Client, id: &AgentId, task: &Task, ledger: &Ledger) ->
     let job = JobId::new(task.id.clone(), task.attempt);
     for tokens in [10u32, 25] {
         let report = UsageReport {
-            agent_id: id.clone(),
-            job_id: job.clone(),
-            model: None,
             tokens_in: tokens.into(),
-            tokens_out: 0u32.into(),
-            cost_micros: None,
-            requests: None,
-            event: UsageEvent::JobProgress,
-            timestamp: None,
+            ..UsageReport::new(id.clone(), job.clone(), UsageEvent::JobProgress)
         };
         client.report_usage(&report).await?;
         ledger.lock().unwrap().tokens.insert(job.clone(), u64::from(tokens));

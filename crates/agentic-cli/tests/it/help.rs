@@ -5,7 +5,7 @@ use crate::sandbox::Sandbox;
 #[test]
 fn help_is_as_written_down() {
     let sandbox = Sandbox::new();
-    let commands: [&[&str]; 38] = [
+    let commands: [&[&str]; 39] = [
         &[],
         &["serve"],
         &["submit"],
@@ -33,6 +33,7 @@ fn help_is_as_written_down() {
         &["ledger", "show"],
         &["model"],
         &["model", "set"],
+        &["model", "import-prices"],
         &["budget"],
         &["budget", "get"],
         &["budget", "set"],

@@ -58,15 +58,8 @@ async fn run_attempt(fleet: &Fleet, agent: &AgentId, task: &Task) {
     };
     fleet.tasks().patch(&by, &task.id, &start).await.unwrap();
     let report = UsageReport {
-        agent_id: agent.clone(),
-        job_id: JobId::new(task.id.clone(), task.attempt),
-        model: None,
         tokens_in: TOKENS.into(),
-        tokens_out: 0u32.into(),
-        cost_micros: None,
-        requests: None,
-        event: UsageEvent::JobProgress,
-        timestamp: None,
+        ..UsageReport::new(agent.clone(), JobId::new(task.id.clone(), task.attempt), UsageEvent::JobProgress)
     };
     fleet.allowances().record_usage(report).await.unwrap();
     let done = CompleteTask { success: true, attempt: Some(task.attempt), ..CompleteTask::default() };

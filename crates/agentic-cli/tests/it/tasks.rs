@@ -132,7 +132,7 @@ fn limits_are_set_seen_and_removed() {
     let quota = sandbox.json(&["model", "set", "v/m", "--price-in", "3", "--price-out", "15"]);
     assert_eq!(
         (&quota["cost_ceiling"], &quota["cost"], &quota["price"]["output"]),
-        (&500.into(), &"reported".into(), &15.into())
+        (&500.into(), &"reported".into(), &15_000_000.into())
     );
     assert_eq!(sandbox.json(&["model", "get", "v/m"]), quota);
     sandbox.ok(&["model", "delete", "v/m"]);

@@ -263,6 +263,7 @@ pub fn reset_usage(rows: &mut dyn Rows, reset: &ResetUsage) -> Result<()> {
         job: None,
         agent_id: reset.agent_id.clone(),
         model: None,
+        cost_source: None,
         moves,
     };
     book(rows, entry)
@@ -529,6 +530,7 @@ fn close(rows: &mut dyn Rows, job: &mut Job, outcome: JobOutcome, now: Timestamp
             job: Some(job.id.clone()),
             agent_id: job.agent_id.clone(),
             model: line.model.clone(),
+            cost_source: None,
             moves,
         };
         book(rows, entry)?;
@@ -553,6 +555,7 @@ fn spend(
     used_now: &[(Meter, Amount)],
     now: Timestamp,
 ) -> Result<()> {
+    let costs = used_now.iter().any(|(meter, amount)| *meter == Meter::Cost && !amount.is_zero());
     let mut moves = Vec::new();
     for &(meter, amount) in used_now {
         for movement in Move::each(&line.limits, meter, now, amount.signed()) {
@@ -576,6 +579,7 @@ fn spend(
         job: Some(job.id.clone()),
         agent_id: job.agent_id.clone(),
         model: line.model.clone(),
+        cost_source: if costs { line.cost_source() } else { None },
         moves,
     };
     book(rows, entry)

@@ -21,15 +21,9 @@ fn model() -> ModelName {
 
 fn report(job: &str, tokens: u32, event: UsageEvent) -> UsageReport {
     UsageReport {
-        agent_id: agent(),
-        job_id: job.parse().unwrap(),
         model: Some(model()),
         tokens_in: tokens.into(),
-        tokens_out: 0u32.into(),
-        cost_micros: None,
-        requests: None,
-        event,
-        timestamp: None,
+        ..UsageReport::new(agent(), job.parse().unwrap(), event)
     }
 }
 

@@ -4,18 +4,18 @@ use std::{collections::BTreeSet, time::Duration};
 
 use agentic_core::{
     allowance::{CostBasis, ModelQuota, Price, UsageEvent, UsageReport},
-    api::{ClaimTask, CreateTask},
-    budget::{Budget, BudgetLimit},
+    api::{ClaimTask, CompleteTask, CreateTask},
+    budget::{Budget, BudgetLimit, LONGEST_HOLD},
     clock::Timestamp,
     error::{ConflictCode, Error, Result},
     event::EventType,
     limit::{Meter, Refusal},
     memory::Memory,
-    task::Task,
+    task::{Task, TaskStatus},
 };
 use proptest::prelude::*;
 
-use crate::world::{World, policy, titled};
+use crate::world::{World, by, policy, titled};
 
 fn capped(meter: Meter, window: &str, cap: u32) -> BudgetLimit {
     BudgetLimit::new(meter, window.parse().unwrap(), cap.into())
@@ -34,7 +34,7 @@ async fn standing(world: &World, scope: &str) -> Vec<(u64, u64, Option<Timestamp
 
 /// A model whose token costs a micro-dollar, in or out.
 async fn price(world: &World) {
-    let price = Price { input: 1_000_000u32.into(), output: 1_000_000u32.into() };
+    let price = Price::flat(1_000_000u32.into(), 1_000_000u32.into());
     let quota = ModelQuota { price: Some(price), ..ModelQuota::unlimited("m".parse().unwrap()) };
     world.fleet.allowances().set_model(quota).await.unwrap();
 }
@@ -58,15 +58,12 @@ async fn claim(world: &World, agent: &str, task: &Task) -> Result<Task> {
 
 async fn spend(world: &World, task: &Task, tokens: u32) {
     let report = UsageReport {
-        agent_id: task.claimed_by.clone().unwrap(),
-        job_id: format!("{}#{}", task.id, task.attempt).parse().unwrap(),
-        model: None,
         tokens_in: tokens.into(),
-        tokens_out: 0u32.into(),
-        cost_micros: None,
-        requests: None,
-        event: UsageEvent::JobProgress,
-        timestamp: None,
+        ..UsageReport::new(
+            task.claimed_by.clone().unwrap(),
+            format!("{}#{}", task.id, task.attempt).parse().unwrap(),
+            UsageEvent::JobProgress,
+        )
     };
     world.fleet.allowances().record_usage(report).await.unwrap();
 }
@@ -270,6 +267,99 @@ async fn a_lane_parked_by_a_budget_wakes_when_it_is_raised() {
     set(&world, "fleet", vec![capped(Meter::Jobs, "day", 2)]).await;
     assert_eq!(world.task(&second.id).await.pending_reason.unwrap().code, "queued");
     assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1);
+}
+
+/// Says in the name of the task's holder that the provider's limit is used up.
+async fn used_up(world: &World, task: &Task, until: Timestamp) -> Task {
+    let agent = task.claimed_by.clone().unwrap();
+    let attempt = Some(task.attempt);
+    let body = CompleteTask { success: false, attempt, resets_at: Some(until), ..CompleteTask::default() };
+    world.fleet.tasks().complete(&by(&agent), &task.id, body).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_usage_limit_answer_parks_the_agents_model_and_nothing_else() {
+    let world = World::new();
+    let until = world.now().plus(Duration::from_hours(3));
+    let task = take(&world, "a", 0).await.unwrap();
+    let back = used_up(&world, &task, until).await;
+    assert_eq!((back.status, back.retry_count), (TaskStatus::Pending, 0), "no retry is burnt");
+    let refusal = refused(claim(&world, "a", &task).await);
+    assert_eq!(refusal.retry_at, Some(until));
+    assert_eq!(refusal.key.as_ref().unwrap().scope.to_string(), "agent:a model:m");
+    assert!(refusal.to_string().contains("usage limit is used up"), "{refusal}");
+    claim(&world, "b", &task).await.unwrap();
+    let other = world.submit(CreateTask { model: Some("n".parse().unwrap()), ..titled("x") }).await;
+    claim(&world, "a", &other).await.unwrap();
+    world.pass(3 * 3_600);
+    take(&world, "a", 0).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lane_waits_for_the_reset_and_goes_on_by_itself() {
+    let world = World::new();
+    let agent = world.agent("a", &[], 0).await;
+    let model = Some("m".parse().unwrap());
+    let task = world.submit(CreateTask { model, ..titled("x") }).await;
+    world.dispatcher.tick().await.unwrap();
+    let running = world.start_assigned(&agent).await.remove(0);
+    let until = world.now().plus(Duration::from_secs(20));
+    used_up(&world, &running, until).await;
+    assert_eq!(world.dispatcher.tick().await.unwrap().parked, 1);
+    let reason = world.task(&task.id).await.pending_reason.unwrap();
+    assert_eq!((reason.code.as_str(), reason.retry_at), ("quota", Some(until)));
+    world.pass(20);
+    assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1);
+}
+
+#[tokio::test]
+async fn a_hold_is_bounded_and_an_operator_lifts_it() {
+    let world = World::new();
+    let task = take(&world, "a", 0).await.unwrap();
+    used_up(&world, &task, "9000-01-01T00:00:00Z".parse().unwrap()).await;
+    let most = world.now().plus(LONGEST_HOLD);
+    assert_eq!(refused(take(&world, "a", 0).await).retry_at, Some(most), "eight days at most");
+    world.fleet.allowances().delete_budget(&"agent:a model:m".parse().unwrap()).await.unwrap();
+    let task = take(&world, "a", 0).await.unwrap();
+    used_up(&world, &task, world.now()).await;
+    take(&world, "a", 0).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_report_can_say_that_the_limit_is_used_up_and_a_stranger_cannot() {
+    let world = World::new();
+    let task = take(&world, "a", 0).await.unwrap();
+    let until = Some(world.now().plus(Duration::from_hours(1)));
+    let job: agentic_core::id::JobId = format!("{}#1", task.id).parse().unwrap();
+    let report = |agent: &str| UsageReport {
+        resets_at: until,
+        ..UsageReport::new(agent.parse().unwrap(), job.clone(), UsageEvent::JobProgress)
+    };
+    let stranger = world.fleet.allowances().record_usage(report("b")).await;
+    assert!(stranger.unwrap_err().is_conflict(ConflictCode::NotHolder));
+    take(&world, "a", 0).await.unwrap();
+    world.fleet.allowances().record_usage(report("a")).await.unwrap();
+    assert_eq!(refused(take(&world, "a", 0).await).retry_at, until);
+    let other = UsageReport { model: Some("made-up".parse().unwrap()), ..report("a") };
+    world.fleet.allowances().record_usage(other).await.unwrap();
+    assert_eq!(world.fleet.allowances().budgets().await.unwrap().len(), 1, "only what the agent has");
+}
+
+#[tokio::test]
+async fn a_report_that_contradicts_itself_is_refused() {
+    let world = World::new();
+    let task = take(&world, "a", 0).await.unwrap();
+    let job = format!("{}#1", task.id).parse().unwrap();
+    let report = UsageReport {
+        tokens_in: 7u32.into(),
+        input: Some(5u32.into()),
+        cache_read: Some(3u32.into()),
+        ..UsageReport::new("a".parse().unwrap(), job, UsageEvent::JobProgress)
+    };
+    match world.fleet.allowances().record_usage(report).await {
+        Err(Error::Invalid { field, .. }) => assert_eq!(field, "tokens_in"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -16,17 +16,7 @@ fn id(agent: &str) -> AgentId {
 }
 
 fn report(agent: &str, job: &str, tokens: u32, event: UsageEvent) -> UsageReport {
-    UsageReport {
-        agent_id: id(agent),
-        job_id: job.parse().unwrap(),
-        model: None,
-        tokens_in: tokens.into(),
-        tokens_out: 0u32.into(),
-        cost_micros: None,
-        requests: None,
-        event,
-        timestamp: None,
-    }
+    UsageReport { tokens_in: tokens.into(), ..UsageReport::new(id(agent), job.parse().unwrap(), event) }
 }
 
 async fn tokens(world: &World, agent: &str) -> u64 {

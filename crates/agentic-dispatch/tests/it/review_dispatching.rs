@@ -50,15 +50,8 @@ async fn a_deferral_until_midnight_is_looked_at_before() {
     world.dispatcher.tick().await.unwrap();
     world.start_assigned(&a).await;
     let used = UsageReport {
-        agent_id: a.id.clone(),
-        job_id: JobId::new(small.id.clone(), 1),
-        model: None,
         tokens_in: 50u32.into(),
-        tokens_out: 0u32.into(),
-        cost_micros: None,
-        requests: None,
-        event: UsageEvent::JobProgress,
-        timestamp: None,
+        ..UsageReport::new(a.id.clone(), JobId::new(small.id.clone(), 1), UsageEvent::JobProgress)
     };
     world.fleet.allowances().record_usage(used).await.unwrap();
     let big = world.submit(CreateTask { estimated_tokens: 51u32.into(), ..titled("big") }).await;

@@ -12,17 +12,7 @@ use agentic_testkit::given::id;
 use crate::world::World;
 
 fn report(tokens: u32, event: UsageEvent) -> UsageReport {
-    UsageReport {
-        agent_id: id("a"),
-        job_id: id("t"),
-        model: None,
-        tokens_in: tokens.into(),
-        tokens_out: 0u32.into(),
-        cost_micros: None,
-        requests: None,
-        event,
-        timestamp: None,
-    }
+    UsageReport { tokens_in: tokens.into(), ..UsageReport::new(id("a"), id("t"), event) }
 }
 
 #[tokio::test]

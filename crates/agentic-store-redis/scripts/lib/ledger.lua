@@ -190,6 +190,12 @@ local function put_job(j, was, keep)
   local key = P .. 'job:' .. j.id
   local open, was_open = is_open(j), was and is_open(was)
   local counted = was_open and not was.lapsed
+  if open and was_open and was.lapsed and not is_live(j) then
+    -- It holds nothing, whatever it is charged.
+    write(key, j, was)
+    behind = nil
+    return
+  end
   if not (counted and open and holds_the_same(j, was)) then
     if counted then account(was, -1) end
     if open then account(j, 1) end
@@ -444,7 +450,7 @@ local function find_room(limits, ask)
 end
 
 -- Moves the meters and keeps the entry, together or not at all.
-local function book(kind, job, agent, model, moves)
+local function book(kind, job, agent, model, moves, source)
   if #moves == 0 then return end
   local list = {}
   for i, item in ipairs(moves) do
@@ -455,17 +461,18 @@ local function book(kind, job, agent, model, moves)
     list[i] = '[' .. q(field_of(limit, bucket)) .. ',' .. delta .. ',' .. n(frees_at) .. ']'
   end
   local id = redis.call('XADD', P .. 'entries', '*', 'kind', kind, 'at', NOW, 'job', job or '', 'agent', agent,
-    'model', model or '', 'moves', '[' .. table.concat(list, ',') .. ']')
+    'model', model or '', 'moves', '[' .. table.concat(list, ',') .. ']', 'source', source or '')
   redis.call('XADD', P .. 'entries:' .. agent, id, 'e', '')
 end
 
 -- Moves every meter of a line that counts what was used, and warns of limits that cross 80 %.
 local function spend(j, line, kind, spent)
-  local moves = {}
+  local moves, source = {}, nil
   local limits = limits_of(j, line)
   for _, pair in ipairs(spent) do
     local meter, amount = pair[1], pair[2]
     if amount ~= 0 then
+      if meter == 'cost' then source = j['cm' .. line] and 'reported' or 'priced' end
       for _, limit in ipairs(limits) do
         if limit[2] == meter then moves[#moves + 1] = { limit, bucket_of(limit, now), n(amount) } end
       end
@@ -483,7 +490,7 @@ local function spend(j, line, kind, spent)
       end
     end
   end
-  book(kind, j.id, j.agent_id, j['model' .. line], moves)
+  book(kind, j.id, j.agent_id, j['model' .. line], moves, source)
 end
 
 -- Tells of a job; `fields` is the inside of a JSON object.
@@ -534,7 +541,26 @@ end
 -- The next arguments: cumulative figures, nil when none were sent.
 local function take_figures()
   if take() == '0' then return nil end
-  return { ['in'] = tonumber(take()), out = tonumber(take()), cm = tonumber(maybe()), rq = tonumber(maybe()) }
+  return {
+    ['in'] = tonumber(take()), out = tonumber(take()), cr = tonumber(maybe()), cw = tonumber(maybe()),
+    rs = tonumber(maybe()), cm = tonumber(maybe()), rq = tonumber(maybe())
+  }
+end
+
+-- What a line costs at its price: each category at its own, one without at that of its total; rounded up once.
+local function priced(j, line)
+  local prices = {}
+  for part in string.gmatch(j['price' .. line] .. ',', '([^,]*),') do prices[#prices + 1] = tonumber(part) or false end
+  local input, output, cr, cw, rs = prices[1], prices[2], figure(j, 'cr', line), figure(j, 'cw', line), figure(j, 'rs', line)
+  local cost, rest = 0, 0
+  for _, part in ipairs({
+    { minus(minus(figure(j, 'in', line), cr), cw), input }, { cr, prices[3] or input }, { cw, prices[4] or input },
+    { minus(figure(j, 'out', line), rs), output }, { rs, prices[5] or output }
+  }) do
+    local whole, low = millionth(part[1], part[2])
+    cost, rest = plus(cost, whole), rest + low
+  end
+  return plus(cost, math.ceil(rest / 1000000))
 end
 
 -- Charges the growth of one line since its highest report.
@@ -545,16 +571,14 @@ local function charge(j, line, figures)
     local high = tonumber(j[field])
     if not high or value > high then j[field] = n(value) end
   end
+  -- A total is never below its parts.
+  local cached, thought = plus(figure(j, 'cr', line), figure(j, 'cw', line)), figure(j, 'rs', line)
+  if cached > figure(j, 'in', line) then j['in' .. line] = n(cached) end
+  if thought > figure(j, 'out', line) then j['out' .. line] = n(thought) end
   local tokens = minus(tokens_of(j, line), before)
   local known = figure(j, 'cost', line)
   local cost = tonumber(j['cm' .. line])
-  local price = j['price' .. line]
-  if not cost and price then
-    local input, output = string.match(price, '^(%d+),(%d+)$')
-    local a, low_a = millionth(figure(j, 'in', line), tonumber(input))
-    local b, low_b = millionth(figure(j, 'out', line), tonumber(output))
-    cost = plus(plus(a, b), math.ceil((low_a + low_b) / 1000000))
-  end
+  if not cost and j['price' .. line] then cost = priced(j, line) end
   local growth = cost and minus(cost, known) or 0
   j['cost' .. line] = n(math.max(known, cost or known))
   if tokens == 0 and growth == 0 then return end

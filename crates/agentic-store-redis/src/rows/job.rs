@@ -47,6 +47,9 @@ fn line(cells: &Cells, index: usize) -> Result<Line> {
         high: Figures {
             tokens_in: cells.parse(&name("in"))?.unwrap_or_default(),
             tokens_out: cells.parse(&name("out"))?.unwrap_or_default(),
+            cache_read: cells.parse(&name("cr"))?.unwrap_or_default(),
+            cache_write: cells.parse(&name("cw"))?.unwrap_or_default(),
+            reasoning: cells.parse(&name("rs"))?.unwrap_or_default(),
             cost_micros: cells.parse(&name("cm"))?,
             requests: cells.parse(&name("rq"))?,
         },
@@ -54,9 +57,31 @@ fn line(cells: &Cells, index: usize) -> Result<Line> {
     })
 }
 
+/// A price for a script: in, out, read from a cache, written to it, reasoning; an empty part is as its total.
+pub(crate) fn price_text(price: Price) -> String {
+    let part = |amount: Option<Amount>| amount.map_or_else(String::new, |amount| amount.to_string());
+    let Price { input, output, .. } = price;
+    format!(
+        "{input},{output},{},{},{}",
+        part(price.cache_read),
+        part(price.cache_write),
+        part(price.reasoning)
+    )
+}
+
 fn price(text: &str) -> Result<Price> {
-    let (input, output) = text.split_once(',').ok_or_else(|| misshapen("a price has one part"))?;
-    Ok(Price { input: input.parse()?, output: output.parse()? })
+    let parts: Vec<&str> = text.split(',').collect();
+    let [input, output, cache_read, cache_write, reasoning] = parts.as_slice() else {
+        return Err(misshapen("a price has no five parts"));
+    };
+    let part = |text: &str| if text.is_empty() { Ok(None) } else { text.parse().map(Some) };
+    Ok(Price {
+        input: input.parse()?,
+        output: output.parse()?,
+        cache_read: part(cache_read)?,
+        cache_write: part(cache_write)?,
+        reasoning: part(reasoning)?,
+    })
 }
 
 fn charges(text: &str) -> Result<Vec<Charge>> {

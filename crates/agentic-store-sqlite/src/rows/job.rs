@@ -53,8 +53,9 @@ pub(crate) const DELETE_JOB: &str = "DELETE FROM jobs WHERE task_id = ?1 AND att
 #[derive(Debug, Serialize, Deserialize)]
 struct TermsRecord {
     model: Option<ModelName>,
-    /// Picodollars a token in, and a token out.
-    price: Option<(Amount, Amount)>,
+    /// Picodollars a token in and a token out; then one read from a cache, written to it, and of reasoning, unless all
+    /// three are absent.
+    price: Option<Vec<Option<Amount>>>,
     limits: Vec<(Scope, Meter, Window, Option<Amount>)>,
 }
 
@@ -70,6 +71,12 @@ struct UsageRecord {
 struct LineRecord {
     tokens_in: Amount,
     tokens_out: Amount,
+    #[serde(default, skip_serializing_if = "Amount::is_zero_ref")]
+    cache_read: Amount,
+    #[serde(default, skip_serializing_if = "Amount::is_zero_ref")]
+    cache_write: Amount,
+    #[serde(default, skip_serializing_if = "Amount::is_zero_ref")]
+    reasoning: Amount,
     cost_micros: Option<Amount>,
     requests: Option<Amount>,
     charged_micros: Amount,
@@ -111,16 +118,34 @@ fn line(terms: TermsRecord, used: LineRecord) -> Line {
     let limit = |(scope, meter, window, cap)| Limit::new(scope, meter, window, cap);
     Line {
         model: terms.model,
-        price: terms.price.map(|(input, output)| Price { input, output }),
+        price: terms.price.and_then(|parts| price(&parts)),
         limits: terms.limits.into_iter().map(limit).collect(),
         high: Figures {
             tokens_in: used.tokens_in,
             tokens_out: used.tokens_out,
+            cache_read: used.cache_read,
+            cache_write: used.cache_write,
+            reasoning: used.reasoning,
             cost_micros: used.cost_micros,
             requests: used.requests,
         },
         cost: used.charged_micros,
     }
+}
+
+/// A price from its parts.
+fn price(parts: &[Option<Amount>]) -> Option<Price> {
+    let part = |at: usize| parts.get(at).copied().flatten();
+    let flat = Price::flat(part(0)?, part(1)?);
+    Some(Price { cache_read: part(2), cache_write: part(3), reasoning: part(4), ..flat })
+}
+
+fn price_parts(price: Price) -> Vec<Option<Amount>> {
+    let mut parts = vec![Some(price.input), Some(price.output)];
+    if price != Price::flat(price.input, price.output) {
+        parts.extend([price.cache_read, price.cache_write, price.reasoning]);
+    }
+    parts
 }
 
 /// Writes jobs over what stands there.
@@ -180,7 +205,7 @@ fn put_terms<'a>(cells: &mut Cells<'a>, job: &'a Job) -> Result<()> {
 fn terms(job: &Job) -> Vec<TermsRecord> {
     let pinned = |line: &Line| TermsRecord {
         model: line.model.clone(),
-        price: line.price.map(|price| (price.input, price.output)),
+        price: line.price.map(price_parts),
         limits: line
             .limits
             .iter()
@@ -195,6 +220,9 @@ fn usage(job: &Job) -> Option<UsageRecord> {
     let used = |line: &Line| LineRecord {
         tokens_in: line.high.tokens_in,
         tokens_out: line.high.tokens_out,
+        cache_read: line.high.cache_read,
+        cache_write: line.high.cache_write,
+        reasoning: line.high.reasoning,
         cost_micros: line.high.cost_micros,
         requests: line.high.requests,
         charged_micros: line.cost,

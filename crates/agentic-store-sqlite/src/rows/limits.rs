@@ -1,7 +1,7 @@
 //! Allowances and quotas as they are stored.
 
 use agentic_core::{
-    allowance::{AgentAllowance, CostBasis, ModelQuota, Price},
+    allowance::{AgentAllowance, ModelQuota, Price},
     amount::Amount,
     budget::Budget,
     error::Result,
@@ -26,8 +26,8 @@ macro_rules! select_allowance {
 macro_rules! select_quota {
     ($rest:literal) => {
         concat!(
-            "SELECT model, daily_token_budget, hourly_rate_limit, cost_ceiling, price_input, price_output, cost
-                FROM quotas ",
+            "SELECT model, daily_token_budget, hourly_rate_limit, cost_ceiling, price_input, price_output,
+                price_cache_read, price_cache_write, price_reasoning, cost FROM quotas ",
             $rest
         )
     };
@@ -43,7 +43,8 @@ const PUT_ALLOWANCE: &str = "INSERT OR REPLACE INTO allowances (agent_id, daily_
 const DELETE_ALLOWANCE: &str = "DELETE FROM allowances WHERE agent_id = ?1";
 const PUT_QUOTA: &str =
     "INSERT OR REPLACE INTO quotas (model, daily_token_budget, hourly_rate_limit, cost_ceiling,
-    price_input, price_output, cost) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    price_input, price_output, price_cache_read, price_cache_write, price_reasoning, cost)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const DELETE_QUOTA: &str = "DELETE FROM quotas WHERE model = ?1";
 
 pub(crate) const BUDGET: &str = "SELECT scope, version, limits, hold FROM budgets WHERE scope = ?1";
@@ -83,15 +84,19 @@ pub(crate) fn put_allowance(sql: Sql<'_>, agent: &AgentId, allowance: Option<&Ag
 pub(crate) fn read_quota(columns: &mut Columns<'_>) -> Result<ModelQuota> {
     let (model, daily_token_budget) = (columns.parse()?, columns.amount()?);
     let (hourly_rate_limit, cost_ceiling) = (columns.amount()?, columns.amount()?);
-    let price = |input: Option<i64>, output: Option<i64>| {
-        Some(Price { input: Amount::from_signed(input?), output: Amount::from_signed(output?) })
-    };
+    let mut prices = [None; 5];
+    for price in &mut prices {
+        *price = columns.get::<Option<i64>>()?.map(Amount::from_signed);
+    }
+    let [input, output, cache_read, cache_write, reasoning] = prices;
+    let price = input.zip(output);
+    let price = price.map(|(input, output)| Price { input, output, cache_read, cache_write, reasoning });
     Ok(ModelQuota {
         model,
         daily_token_budget,
         hourly_rate_limit,
         cost_ceiling,
-        price: price(columns.get()?, columns.get()?),
+        price,
         cost: columns.named()?,
     })
 }
@@ -107,14 +112,17 @@ pub(crate) fn put_quota(sql: Sql<'_>, model: &ModelName, quota: Option<&ModelQuo
         .amount(quota.daily_token_budget)
         .amount(quota.hourly_rate_limit)
         .amount(quota.cost_ceiling);
-    match quota.price {
-        Some(price) => cells.amount(price.input).amount(price.output),
-        None => cells.null().null(),
-    };
-    cells.text(match quota.cost {
-        CostBasis::Priced => "priced",
-        CostBasis::Reported => "reported",
+    let price = quota.price;
+    let parts = price.map(|price| {
+        [Some(price.input), Some(price.output), price.cache_read, price.cache_write, price.reasoning]
     });
+    for part in parts.unwrap_or_default() {
+        match part {
+            Some(part) => cells.amount(part),
+            None => cells.null(),
+        };
+    }
+    cells.text(quota.cost.as_str());
     sql.execute(PUT_QUOTA, cells.params()).map(drop)
 }
 

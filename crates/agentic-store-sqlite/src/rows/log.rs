@@ -1,6 +1,7 @@
 //! What is only ever appended: events, and the entries of the ledger.
 
 use agentic_core::{
+    allowance::CostBasis,
     error::Result,
     event::{Event, EventId, NewEvent},
     job::{Entry, Move},
@@ -25,12 +26,13 @@ pub(crate) const HISTORY: &str =
 pub(crate) const LAST_EVENT: &str =
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)";
 pub(crate) const OLDEST_EVENTS: &str = "SELECT id, at FROM events ORDER BY id LIMIT ?1";
-pub(crate) const ENTRIES_OF: &str = "SELECT id, kind, at, job, agent_id, model, moves FROM entries
+pub(crate) const ENTRIES_OF: &str =
+    "SELECT id, kind, at, job, agent_id, model, cost_source, moves FROM entries
     WHERE agent_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
 pub(crate) const ALL_MOVES: &str = "SELECT moves FROM entries";
 
 static EVENTS: Table = Table::new("events (type, task_id, agent_id, at, payload)", 5, "");
-static ENTRIES: Table = Table::new("entries (kind, at, job, agent_id, model, moves)", 6, "");
+static ENTRIES: Table = Table::new("entries (kind, at, job, agent_id, model, cost_source, moves)", 7, "");
 
 /// A movement as it is stored.
 pub(crate) type MoveRecord = (Scope, Meter, Window, i64, i64);
@@ -76,7 +78,8 @@ pub(crate) fn write_entries(sql: Sql<'_>, entries: &[Entry]) -> Result<()> {
             Some(job) => cells.owned(job.to_string()),
             None => cells.null(),
         };
-        cells.text(entry.agent_id.as_str()).text_opt(entry.model.as_ref()).json(&moves)?;
+        let source = entry.cost_source.map(CostBasis::as_str);
+        cells.text(entry.agent_id.as_str()).text_opt(entry.model.as_ref()).name_opt(source).json(&moves)?;
     }
     sql.insert(&ENTRIES, &cells)
 }
@@ -90,6 +93,7 @@ pub(crate) fn read_entry(columns: &mut Columns<'_>) -> Result<(i64, Entry)> {
         job: columns.parse_opt()?,
         agent_id: columns.parse()?,
         model: columns.parse_opt()?,
+        cost_source: columns.named_opt()?,
         moves: columns.json::<Vec<MoveRecord>>()?.into_iter().map(read_move).collect(),
     };
     Ok((number, entry))

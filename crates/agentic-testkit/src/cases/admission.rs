@@ -206,7 +206,7 @@ pub async fn the_largest_amounts_are_exact(fx: &Fixture) {
 
 /// What an admission says is what the job is.
 pub async fn a_job_is_as_it_was_admitted(fx: &Fixture) {
-    let price = Some(agentic_core::allowance::Price { input: n(3), output: n(5) });
+    let price = Some(agentic_core::allowance::Price::flat(n(3), n(5)));
     let limits = [daily_tokens("w", 10), counted(&concurrent("w", 0))];
     let asks =
         Admission { project: Some(id("p")), price, ..asking(admission(&nth(0), "w", t(3)), &limits, 7) };

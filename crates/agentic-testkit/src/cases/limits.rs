@@ -33,7 +33,7 @@ fn quota(model: &str) -> ModelQuota {
         daily_token_budget: Amount::MAX,
         hourly_rate_limit: n(60),
         cost_ceiling: n(500),
-        price: Some(Price { input: n(3_000_000), output: n(15_000_000) }),
+        price: Some(Price { cache_read: Some(n(300_000)), ..Price::flat(n(3_000_000), n(15_000_000)) }),
         cost: CostBasis::Reported,
     }
 }

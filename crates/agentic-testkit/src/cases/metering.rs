@@ -1,12 +1,12 @@
 //! Metering: usage is a fact, whatever was permitted.
 
 use agentic_core::{
-    allowance::{Price, UsageAnswer},
+    allowance::{CostBasis, Price, UsageAnswer},
     event::EventType,
     id::JobId,
     job::{JobOutcome, JobState},
     limit::Limit,
-    port::{Admission, Report, ResetUsage},
+    port::{Admission, ReadEntries, Report, ResetUsage},
     usage::{Directive, Figures},
 };
 
@@ -173,7 +173,7 @@ pub async fn another_models_usage_is_its_own(fx: &Fixture) {
     running(fx, &nth(0), &own, 0).await;
     says(fx, &nth(0), figures(10, 0), 1).await;
     let limits = vec![daily_tokens("w", 1_000), model_tokens("m2", 40), spend("m2", 1_000_000)];
-    let price = Some(Price { input: n(2_000_000), output: n(0) });
+    let price = Some(Price::flat(n(2_000_000), n(0)));
     let other = |tokens: u32| Report {
         model: Some(id("m2")),
         limits: limits.clone(),
@@ -200,7 +200,7 @@ pub async fn another_models_usage_is_its_own(fx: &Fixture) {
 pub async fn cost_is_priced_or_reported(fx: &Fixture) {
     let limits = [spend("m", 1_000_000)];
     // A tenth of a micro-dollar a token in, a whole one a token out.
-    let price = Some(Price { input: n(100_000), output: n(1_000_000) });
+    let price = Some(Price::flat(n(100_000), n(1_000_000)));
     let asks = Admission { price, ..asking(admission(&nth(0), "w", t(0)), &limits, 0) };
     fx.allowances.admit(asks).await.unwrap();
     for (report, spent) in [
@@ -216,6 +216,48 @@ pub async fn cost_is_priced_or_reported(fx: &Fixture) {
         says(fx, &nth(0), report, 1).await;
         assert_eq!(fx.used(&limits[0], t(1)).await.0, spent, "{report:?}");
     }
+}
+
+/// Tokens of each category cost what the price says of it, in any order of the reports; a total is never below its
+/// parts, and a job and its entries say where its cost comes from.
+pub async fn categories_have_their_prices(fx: &Fixture) {
+    let limits = [spend("m", 1_000_000), daily_tokens("w", 1_000_000)];
+    let price = Price {
+        cache_read: Some(n(100_000)),
+        cache_write: Some(n(1_250_000)),
+        reasoning: Some(n(9_000_000)),
+        ..Price::flat(n(1_000_000), n(5_000_000))
+    };
+    let asks = Admission { price: Some(price), ..asking(admission(&nth(0), "w", t(0)), &limits, 0) };
+    fx.allowances.admit(asks).await.unwrap();
+    let parts = |tokens_in, read, write, tokens_out, reasoning| Figures {
+        cache_read: n(read),
+        cache_write: n(write),
+        reasoning: n(reasoning),
+        ..figures(tokens_in, tokens_out)
+    };
+    for (report, tokens, spent) in [
+        // 20 plain, 70 read, 10 written; 6 said, 4 thought.
+        (parts(100, 70, 10, 10, 4), 110, 20 + 7 + 13 + 30 + 36),
+        (parts(50, 40, 5, 5, 2), 110, 106),
+        (figures(90, 9), 110, 106),
+        (parts(100, 70, 10, 10, 4), 110, 106),
+        // What another order of reports leaves: the parts are above the total that came with them.
+        (parts(101, 71, 40, 10, 4), 121, 124),
+    ] {
+        says(fx, &nth(0), report, 1).await;
+        assert_eq!(fx.used(&limits[1], t(1)).await.0, tokens, "{report:?}");
+        assert_eq!(fx.used(&limits[0], t(1)).await.0, spent, "{report:?}");
+    }
+    let job = fx.allowances.job(&nth(0)).await.unwrap().unwrap();
+    assert_eq!((job.lines[0].price, job.lines[0].high.reasoning), (Some(price), n(4)));
+    assert_eq!(job.lines[0].cost_source(), Some(CostBasis::Priced));
+    says(fx, &nth(0), Figures { cost_micros: Some(n(500)), ..figures(0, 0) }, 1).await;
+    let read = ReadEntries { agent_id: id("w"), cursor: None, limit: 10 };
+    let entries = fx.allowances.entries(read).await.unwrap().entries;
+    let sources: Vec<_> = entries.iter().map(|entry| entry.cost_source).collect();
+    let (priced, reported) = (Some(CostBasis::Priced), Some(CostBasis::Reported));
+    assert_eq!(sources, [reported, priced, priced], "newest first");
 }
 
 /// Without a price nothing is spent until it is reported.

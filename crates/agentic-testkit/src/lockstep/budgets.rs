@@ -27,9 +27,15 @@ const SCOPES: [&str; 3] = ["fleet", "agent:a0 model:vendor/m1", "project:p"];
 impl Generator {
     pub(super) fn figures(&mut self) -> Figures {
         let cost_micros = self.chance(30).then(|| n(self.rng.u32(0..120)));
+        let (tokens_in, tokens_out) = (self.rng.u32(0..30), self.rng.u32(0..20));
+        let parts = self.chance(50);
+        let mut part = |of: u32| n(if parts { self.rng.u32(0..=of / 2) } else { 0 });
         Figures {
-            tokens_in: n(self.rng.u32(0..30)),
-            tokens_out: n(self.rng.u32(0..20)),
+            tokens_in: n(tokens_in),
+            tokens_out: n(tokens_out),
+            cache_read: part(tokens_in),
+            cache_write: part(tokens_in),
+            reasoning: part(tokens_out),
             cost_micros,
             requests: None,
         }
@@ -45,7 +51,14 @@ impl Generator {
     }
 
     pub(super) fn price(&mut self) -> Option<Price> {
-        self.chance(40).then(|| Price { input: n(700_000), output: n(1_300_000) })
+        let flat = self.chance(40).then(|| Price::flat(n(700_000), n(1_300_000)))?;
+        let mut part = |price| self.chance(50).then(|| n(price));
+        Some(Price {
+            cache_read: part(70_001),
+            cache_write: part(900_000),
+            reasoning: part(2_000_000),
+            ..flat
+        })
     }
 
     /// Some of the limits that one job of this agent and model could be held against.
