@@ -131,11 +131,11 @@ impl State {
         let is_over =
             |(key, bucket): &(MeterKey, i64)| key.window.frees_at(*bucket).is_some_and(|at| at <= before);
         for (at, sum) in self.opening.extract_if(.., |at, _| is_over(at)) {
-            if let Some(meter) = self.meters.get_mut(&at) {
-                *meter = meter.saturating_sub(sum);
-                if *meter == 0 {
-                    self.meters.remove(&at);
-                }
+            // What follows may have evened out what is folded, so that there is no meter between the two.
+            let meter = self.meters.entry(at.clone()).or_default();
+            *meter = meter.saturating_sub(sum);
+            if *meter == 0 {
+                self.meters.remove(&at);
             }
         }
     }

@@ -284,3 +284,27 @@ pub async fn an_attempt_named_twice_is_one(fx: &Fixture) {
     assert_eq!(answers[0], answers[1]);
     assert_eq!(fx.used(&limits[0], t(5)).await, (10, 0));
 }
+
+/// An attempt that has run out and belongs to an earlier start of the agent is charged what it used, and takes no place
+/// from the next one in the same beat.
+pub async fn what_has_run_out_holds_nothing_when_it_is_charged(fx: &Fixture) {
+    let limits = [concurrent("w", 1), daily_tokens("w", 1_000)];
+    let mut jobs = Vec::new();
+    for (start, name, secs) in [(1, "a", 0), (2, "b", 61)] {
+        fx.agents.register(register("w", t(secs))).await.unwrap();
+        fx.create(task(name)).await;
+        let job = job(name, 1);
+        let taken = assign(&job, "w", t(secs));
+        fx.take(dispatched(limited(taken, &limits, 50), start)).await.unwrap();
+        let first = Beat { incarnation: Some(start), ..beat("w", &[(&job, None)], t(secs)) };
+        assert_eq!(fx.ledger.beat(first).await.unwrap()[0].directive, Directive::Continue);
+        jobs.push(job);
+    }
+    let attempts = [(&jobs[0], Some(figures(7, 0))), (&jobs[1], None)];
+    let both = Beat { incarnation: Some(2), ..beat("w", &attempts, t(130)) };
+    let answers = fx.ledger.beat(both).await.unwrap();
+    assert_eq!(told(&answers[0]), (Directive::Stop, Some("lease_lost")));
+    assert_eq!(told(&answers[1]), (Directive::Continue, None), "its place is free");
+    assert_eq!(fx.used(&limits[1], t(130)).await, (7, 50));
+    assert_eq!(fx.used(&limits[0], t(130)).await, (0, 1));
+}

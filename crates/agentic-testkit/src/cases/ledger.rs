@@ -44,7 +44,7 @@ pub async fn a_ledger_is_read_newest_first(fx: &Fixture) {
     };
     let entry = |kind, secs, job: Option<JobId>, moves| {
         let model = job.is_some().then(|| id("m"));
-        Entry { kind, at: t(secs), job, agent_id: id("w"), model, moves }
+        Entry { kind, at: t(secs), job, agent_id: id("w"), model, cost_source: None, moves }
     };
     let expected = [
         entry(EntryKind::Reset, 3, None, vec![moved(0, -4), moved(1, -1)]),
@@ -104,4 +104,17 @@ pub async fn what_was_folded_is_an_opening_balance(fx: &Fixture) {
     assert_eq!(read.opening, [], "what was folded while its day went on is forgotten with it");
     assert_eq!(fx.used(&limits[0], t(tomorrow)).await.0, 5);
     assert_eq!(fx.job(&nth(7)).await.gross(), n(5));
+}
+
+/// Wherever folding stops, the meters are the sum of what is left, though a reset made them nothing in between.
+pub async fn a_ledger_is_folded_one_by_one(fx: &Fixture) {
+    let limits = [daily_jobs("w", 9)];
+    fx.spent(&nth(0), &limits, 0, t(0)).await;
+    fx.allowances.reset_usage(ResetUsage { agent_id: id("w"), now: t(1) }).await.unwrap();
+    fx.spent(&nth(1), &limits, 0, t(2)).await;
+    for step in 0..4 {
+        fx.events.trim(t(2 * 86_400), 1).await.unwrap();
+        assert_eq!(fx.allowances.verify().await.unwrap(), [], "after {step}");
+    }
+    assert_eq!(fx.used(&limits[0], t(0)).await.0, 0, "nothing counts any more");
 }

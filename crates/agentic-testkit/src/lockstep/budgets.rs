@@ -69,8 +69,8 @@ impl Generator {
             Limit::new(agents(), Meter::Jobs, Window::Day, Some(n(6))),
             Limit::new(agents(), Meter::ActiveJobs, Window::Live, Some(n(2))),
             Limit::new(agents(), Meter::Tokens, Window::Sliding(600), Some(n(60))),
-            Limit::new(agents(), Meter::Cost, Window::Day, Some(n(300))),
-            Limit::new(Scope::Fleet, Meter::Tokens, self.anchored(), Some(n(200))),
+            Limit::new(agents(), Meter::Cost, Window::Day, Some(n(900))),
+            Limit::new(Scope::Fleet, Meter::Tokens, self.anchored(), Some(n(500))),
             Limit::new(Scope::Fleet, Meter::ActiveJobs, Window::Live, Some(n(5))),
             Limit::new(Scope::Project(id(PROJECT)), Meter::Jobs, Window::Day, Some(n(4))),
         ];

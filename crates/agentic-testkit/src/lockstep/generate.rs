@@ -56,7 +56,7 @@ const KINDS: &[(Kind, u32)] = &[
     (Kind::Promote, 6),
     (Kind::Park, 6),
     (Kind::Agent, 12),
-    (Kind::Limit, 6),
+    (Kind::Limit, 5),
     (Kind::Log, 2),
     (Kind::Prune, 2),
     (Kind::Read, 10),
