@@ -50,11 +50,29 @@ fn shape_of(call: &Call, answer: &Result<Value>) -> Value {
     shape
 }
 
+/// Where two answers part first, and what stands there.
+fn difference(left: &Value, right: &Value, at: &str) -> String {
+    match (left, right) {
+        (Value::Array(lefts), Value::Array(rights)) if lefts.len() == rights.len() => {
+            let mut pairs = lefts.iter().zip(rights).enumerate();
+            let parts = pairs.find(|(_, (left, right))| left != right);
+            parts.map(|(i, (left, right))| difference(left, right, &format!("{at}[{i}]")))
+        }
+        (Value::Object(lefts), Value::Object(rights)) if lefts.keys().eq(rights.keys()) => {
+            let mut pairs = lefts.iter().zip(rights.values());
+            let parts = pairs.find(|((_, left), right)| left != right);
+            parts.map(|((key, left), right)| difference(left, right, &format!("{at}.{key}")))
+        }
+        _ => None,
+    }
+    .unwrap_or_else(|| format!("at {at}\nleft  {left}\nright {right}"))
+}
+
 /// Has both serve a call; says what they answered if it is not the same. The left answer comes along.
 pub(super) async fn both(left: &Ports, right: &Ports, call: &Call) -> (Result<Value>, Option<String>) {
     let answers = (serve(left, call.clone()).await, serve(right, call.clone()).await);
     let shapes = (shape_of(call, &answers.0), shape_of(call, &answers.1));
-    let parted = (shapes.0 != shapes.1).then(|| format!("left  {}\nright {}", shapes.0, shapes.1));
+    let parted = (shapes.0 != shapes.1).then(|| difference(&shapes.0, &shapes.1, ""));
     (answers.0, parted)
 }
 

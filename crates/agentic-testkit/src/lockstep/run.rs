@@ -208,7 +208,7 @@ impl<'a> Pair<'a> {
         };
         let compared = futures_util::stream::iter(reads).map(async |read| {
             let (_, parted) = both(self.left, self.right, &read).await;
-            parted.map(|parted| format!("reading {read:?}:\n{parted}"))
+            parted.map(|parted| format!("reading {read:?}\n{parted}"))
         });
         let mut parted = std::pin::pin!(compared.buffered(AT_ONCE).filter_map(std::future::ready));
         parted.next().await
