@@ -30,9 +30,7 @@ impl RedisServer {
     pub fn start(args: &[&str]) -> Self {
         let dir = std::env::temp_dir().join(format!("agentic-redis-{}", fresh_name()));
         fs::create_dir_all(&dir).expect("a directory for redis-server can be made");
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
-        let port = listener.local_addr().expect("a listener has an address").port();
-        drop(listener);
+        let port = free_port();
         let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
         let child = spawn(port, &dir, &args);
         Self { port, url: format!("redis://127.0.0.1:{port}/0"), child, args, dir }
@@ -66,6 +64,17 @@ pub fn fresh_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{}-{count}-{:08x}", std::process::id(), fastrand::u32(..))
+}
+
+/// A free port that a node of a cluster may have: it listens 10,000 above, too.
+fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
+        let port = listener.local_addr().expect("a listener has an address").port();
+        if port <= u16::MAX - 10_000 {
+            return port;
+        }
+    }
 }
 
 fn spawn(port: u16, dir: &Path, args: &[String]) -> Child {
