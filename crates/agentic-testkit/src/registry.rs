@@ -261,7 +261,7 @@ macro_rules! registry {
                 a_ledger_is_read_newest_first,
                 a_ledger_is_paged,
                 what_was_folded_is_an_opening_balance,
-                a_ledger_is_folded_one_by_one,
+                a_fold_that_is_cut_off_still_adds_up,
             }
             assign {
                 assign_is_both_or_neither,
@@ -295,6 +295,7 @@ macro_rules! registry {
                 a_cap_stops_the_attempt,
                 a_run_out_lease_is_renewed_with_its_places,
                 a_lease_without_its_places_is_lost,
+                what_ran_out_keeps_nobody_out,
                 a_beat_too_late_to_start_is_stopped,
                 a_lease_alone_is_not_enough,
                 what_was_used_has_started,

@@ -131,7 +131,7 @@ impl State {
         let is_over =
             |(key, bucket): &(MeterKey, i64)| key.window.frees_at(*bucket).is_some_and(|at| at <= before);
         for (at, sum) in self.opening.extract_if(.., |at, _| is_over(at)) {
-            // What follows may have evened out what is folded, so that there is no meter between the two.
+            // It may pass zero on the way: the entries that balance may lie in another step.
             let meter = self.meters.entry(at.clone()).or_default();
             *meter = meter.saturating_sub(sum);
             if *meter == 0 {

@@ -94,7 +94,9 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable`.
     async fn wait(&self, cursor: EventId, timeout: Duration) -> Result<bool>;
 
-    /// Deletes at most `limit` of the oldest events from before `before`; answers how many.
+    /// Deletes at most `limit` of the oldest events from before `before`; answers how many. As many entries of the
+    /// ledger that stands beside the log are folded, and its meters still add up
+    /// (`a_fold_that_is_cut_off_still_adds_up`).
     ///
     /// # Errors
     /// `Unavailable`.

@@ -149,7 +149,8 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// growth; answers each in order. An attempt that is not the agent's any more is told to stop, and still charged.
     ///
     /// # Atomicity
-    /// One step for all (`beat_renews_and_charges`). A lease is never renewed without its reservation.
+    /// One step for all (`beat_renews_and_charges`). A lease is never renewed without its reservation, and takes no place
+    /// but from what lives (`what_ran_out_keeps_nobody_out`).
     ///
     /// # Errors
     /// `Invalid` for more than 1,000 attempts.

@@ -185,28 +185,23 @@ local function holds_the_same(j, was)
     and left(j) == left(was)
 end
 
--- Writes a job that was read as `was`, and what it holds. An ended one is kept for `keep` milliseconds, 0 = for ever.
+-- Writes a job that was read as `was`, and what it holds: one that has run out nothing, as another job of this step may
+-- ask for its place. An ended one is kept for `keep` milliseconds, 0 = for ever.
 local function put_job(j, was, keep)
   local key = P .. 'job:' .. j.id
   local open, was_open = is_open(j), was and is_open(was)
-  local counted = was_open and not was.lapsed
-  if open and was_open and was.lapsed and not is_live(j) then
-    -- It holds nothing, whatever it is charged.
-    write(key, j, was)
-    behind = nil
-    return
-  end
-  if not (counted and open and holds_the_same(j, was)) then
+  local stands = open and (is_live(j) and 'open' or 'lapsed')
+  local stood = was_open and (was.lapsed and 'lapsed' or 'open')
+  local counted, counts = stood == 'open', stands == 'open'
+  if not (counted and counts and holds_the_same(j, was)) then
     if counted then account(was, -1) end
-    if open then account(j, 1) end
+    if counts then account(j, 1) end
   end
-  if was_open and was.lapsed then redis.call('ZREM', P .. 'lapsed', j.id) end
-  if open and not (counted and was.expires_at == j.expires_at) then
-    redis.call('ZADD', P .. 'open', j.expires_at, j.id)
-  elseif counted and not open then
-    redis.call('ZREM', P .. 'open', j.id)
+  if stood and stood ~= stands then redis.call('ZREM', P .. stood, j.id) end
+  if stands and not (stood == stands and was.expires_at == j.expires_at) then
+    redis.call('ZADD', P .. stands, j.expires_at, j.id)
   end
-  j.lapsed = nil
+  j.lapsed = stands == 'lapsed' and '1' or nil
   write(key, j, was)
   if open then
     if was and not was_open then redis.call('PERSIST', key) end

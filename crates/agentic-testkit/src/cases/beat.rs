@@ -235,6 +235,22 @@ pub async fn a_lease_without_its_places_is_lost(fx: &Fixture) {
     assert_eq!(beats(fx, "w", &first, None, 63).await.lease_expires_at, Some(t(123)), "room again");
 }
 
+/// A reservation that has run out and is charged once more holds no place that another attempt of the beat retakes.
+pub async fn what_ran_out_keeps_nobody_out(fx: &Fixture) {
+    let cancelled = take(fx, "a", &[], 0).await;
+    let reason = String::new();
+    let cancel = CancelTask { task: id("a"), status: TaskStatus::Cancelled, reason, now: t(1) };
+    fx.tasks.cancel(cancel).await.unwrap();
+    fx.create(task("b")).await;
+    let second = job("b", 1);
+    fx.take(limited(assign(&second, "w", t(61)), &[concurrent("w", 1)], 0)).await.unwrap();
+    let attempts = [(&cancelled, Some(figures(1, 1))), (&second, None)];
+    let answers = fx.ledger.beat(beat("w", &attempts, t(130))).await.unwrap();
+    assert_eq!(told(&answers[0]), (Directive::Stop, Some("cancelled")));
+    assert_eq!(told(&answers[1]), (Directive::Continue, None));
+    assert_eq!(fx.load("w", t(130)).await, 1);
+}
+
 /// What was assigned and ran out unstarted is over for its agent: neither a start nor a beat brings it back.
 pub async fn a_beat_too_late_to_start_is_stopped(fx: &Fixture) {
     fx.agent("w").await;
