@@ -6,6 +6,7 @@ mod ci;
 mod command;
 mod coverage;
 mod guide;
+mod lockstep;
 mod prove;
 mod readme;
 mod redis;
@@ -36,11 +37,9 @@ enum Command {
     /// Every test of the workspace, doctests too; ends with "N passed, N failed".
     Test,
     /// The conformance suite over the back ends.
-    TestBackends {
-        /// Which back end.
-        #[arg(long, value_enum, default_value_t)]
-        backend: backends::Choice,
-    },
+    TestBackends(backends::Options),
+    /// Random operations on SQLite and Redis beside memory: the same answers to each.
+    Lockstep(lockstep::Options),
     /// The rules of the house that a program can check.
     Tidy,
     /// Speed, beside the machine's own limits. Arguments go to the benchmark; try `--help` after `--`.
@@ -64,7 +63,8 @@ fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Ci { steps } => ci::run(&steps),
         Command::Test => suite::run(),
-        Command::TestBackends { backend } => backends::run(backend),
+        Command::TestBackends(options) => backends::run(&options),
+        Command::Lockstep(options) => lockstep::run(&options),
         Command::Tidy => tidy::run(),
         Command::Bench { args } => bench::run(&args),
         Command::Prove { args } => prove::run(&args),

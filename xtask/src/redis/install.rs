@@ -1,4 +1,4 @@
-//! The Redis that tests need.
+//! The local `redis-server`, installed where that can be done.
 
 use std::{
     env, fs,
@@ -7,15 +7,17 @@ use std::{
 
 use anyhow::{Result, bail};
 
+use super::source::URL;
 use crate::command;
 
-/// Names a server to test on, instead of one that the tests start.
-const URL: &str = "AGENTIC_TEST_REDIS_URL";
-
-/// Makes sure that tests find a Redis: the one that [`URL`] names, else a `redis-server` to start, which is installed
-/// where that can be done.
+/// Makes sure that tests find a Redis: the one that [`URL`] names, else a `redis-server` to start.
 pub(crate) fn ensure() -> Result<()> {
-    if env::var_os(URL).is_some() || is_there() {
+    if env::var_os(URL).is_some() { Ok(()) } else { ensure_local() }
+}
+
+/// Makes sure that there is a `redis-server` to start.
+pub(super) fn ensure_local() -> Result<()> {
+    if is_there() {
         return Ok(());
     }
     if !is_root_on_debian() {
@@ -28,7 +30,7 @@ pub(crate) fn ensure() -> Result<()> {
     command::run(install.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()))
 }
 
-fn is_there() -> bool {
+pub(super) fn is_there() -> bool {
     let mut asked = Command::new("redis-server");
     asked
         .arg("--version")

@@ -1,0 +1,123 @@
+//! Local servers for the time of a test run.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio, id},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{command, workspace};
+
+/// A node of a cluster also listens this far above its port.
+const BUS: u16 = 10_000;
+/// How often a server that starts is asked whether it answers, and the pause between.
+const ASKED: (usize, Duration) = (400, Duration::from_millis(25));
+
+/// Servers that end with this, and their files with them.
+#[derive(Debug)]
+pub(super) struct Servers {
+    dir: PathBuf,
+    running: Vec<Child>,
+    ports: Vec<u16>,
+}
+
+impl Servers {
+    /// One server, and its URL.
+    pub(super) fn one() -> Result<(Self, String)> {
+        let mut servers = Self::none()?;
+        servers.start(&[])?;
+        let url = format!("redis://127.0.0.1:{}/0", servers.ports[0]);
+        Ok((servers, url))
+    }
+
+    /// A cluster of three nodes, and the URL that names them.
+    pub(super) fn cluster() -> Result<(Self, String)> {
+        let mut servers = Self::none()?;
+        for _ in 0..3 {
+            servers.start(&["--cluster-enabled", "yes"])?;
+        }
+        let nodes: Vec<String> = servers.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let mut create = Command::new("redis-cli");
+        create.args(["--cluster", "create"]).args(&nodes).args(["--cluster-replicas", "0", "--cluster-yes"]);
+        command::run(create.stdout(Stdio::null()))?;
+        let url = format!("redis-cluster://{}?node={}&node={}", nodes[0], nodes[1], nodes[2]);
+        Ok((servers, url))
+    }
+
+    fn none() -> Result<Self> {
+        let dir = workspace::target_dir()?.join(format!("redis-{}", id()));
+        Ok(Self { dir, running: Vec::new(), ports: Vec::new() })
+    }
+
+    fn start(&mut self, args: &[&str]) -> Result<()> {
+        let port = free_port()?;
+        let dir = self.dir.join(port.to_string());
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let mut server = Command::new("redis-server");
+        server.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        server.args(args).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null());
+        self.running.push(server.spawn().context("cannot start redis-server")?);
+        self.ports.push(port);
+        for _ in 0..ASKED.0 {
+            if answers(port) {
+                return Ok(());
+            }
+            if let Some(status) = self.running.last_mut().map(Child::try_wait).transpose()?.flatten() {
+                bail!("redis-server ended with {status}");
+            }
+            thread::sleep(ASKED.1);
+        }
+        bail!("redis-server does not answer on port {port}")
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for server in &mut self.running {
+            drop(server.kill());
+            drop(server.wait());
+        }
+        drop(fs::remove_dir_all(&self.dir));
+    }
+}
+
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut server = TcpStream::connect(("127.0.0.1", port))?;
+        server.set_read_timeout(Some(Duration::from_secs(1)))?;
+        server.write_all(b"PING\r\n")?;
+        let mut answer = [0; 5];
+        server.read_exact(&mut answer)?;
+        Ok(answer == *b"+PONG")
+    };
+    ask().unwrap_or(false)
+}
+
+/// A port that nobody listens on, nor on its bus.
+fn free_port() -> Result<u16> {
+    for _ in 0..100 {
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        if port.checked_add(BUS).is_some_and(|bus| TcpListener::bind(("127.0.0.1", bus)).is_ok()) {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_leaves_room_for_its_bus() {
+        for _ in 0..50 {
+            assert!(free_port().unwrap() <= u16::MAX - BUS);
+        }
+    }
+}
