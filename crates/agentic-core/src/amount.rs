@@ -71,7 +71,6 @@ impl Amount {
     }
 
     /// [`Amount::is_zero`], as `skip_serializing_if` calls it.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
     pub fn is_zero_ref(&self) -> bool {
         self.is_zero()
     }

@@ -192,11 +192,11 @@ mod tests {
     #[test]
     fn a_sliding_hour_frees_each_minute_at_its_edge() {
         for minute in 0..60 {
-            let edge = at("2026-03-01T12:00:00Z").plus(Duration::from_secs(minute * 60));
+            let edge = at("2026-03-01T12:00:00Z").plus(Duration::from_mins(minute));
             let (bucket, before) = (Window::HOUR.bucket(edge), edge.minus(Duration::from_millis(1)));
             assert_eq!(Window::HOUR.bucket(before), bucket - 1, "{edge}");
             let frees = Window::HOUR.frees_at(bucket).unwrap();
-            assert_eq!(frees, edge.plus(Duration::from_secs(61 * 60)));
+            assert_eq!(frees, edge.plus(Duration::from_mins(61)));
             assert!(
                 Window::HOUR.span(frees.minus(Duration::from_millis(1))).0 <= bucket,
                 "{edge} counts until then"

@@ -56,13 +56,11 @@ async fn begin(store: &dyn AllowanceStore, mut budget: Budget, now: Timestamp) -
     for limit in budget.limits.iter_mut().filter(|limit| limit.is_over(now)) {
         let counted = limit.limit(scope.clone()).key;
         let live = MeterKey { scope: scope.clone(), meter: Meter::ActiveJobs, window: Window::Live };
-        let goes_on = match limit.anchor {
-            None => false,
-            Some(_) => {
-                let readings = store.readings(&[counted.clone(), live], now).await?;
-                readings.iter().any(|reading| !reading.used.is_zero() || !reading.reserved.is_zero())
-            }
-        };
+        let mut goes_on = false;
+        if limit.anchor.is_some() {
+            let readings = store.readings(&[counted.clone(), live], now).await?;
+            goes_on = readings.iter().any(|reading| !reading.used.is_zero() || !reading.reserved.is_zero());
+        }
         let on_grid = counted.window.begins_at(counted.window.bucket(now));
         limit.anchor = on_grid.filter(|_| goes_on).or(Some(now));
     }

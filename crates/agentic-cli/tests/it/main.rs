@@ -9,6 +9,7 @@ mod failures;
 mod help;
 mod hostile;
 mod life;
+mod limits;
 mod pairs;
 mod sandbox;
 mod serving;

@@ -430,7 +430,7 @@ proptest! {
     fn windows_never_overlap_and_never_admit_more_than_their_cap(steps in proptest::collection::vec(step(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let (cap, length) = (3, Duration::from_secs(1_800));
+            let (cap, length) = (3, Duration::from_mins(30));
             let ports = Memory::new().ports();
             let first = World::over(ports.clone(), policy());
             let second = World::at(ports, policy(), first.clock.clone());

@@ -107,13 +107,13 @@ pub async fn a_cap_can_be_lowered_below_its_use(fx: &Fixture) {
 /// At the largest amount the arithmetic is exact: one under it fits, at it does not.
 pub async fn the_largest_cap_is_exact(fx: &Fixture) {
     let under = Amount::MAX.minus(Amount::ONE);
-    let most = Limit { cap: Some(Amount::MAX), ..daily_tokens("w", 1) };
+    let most = [Limit { cap: Some(Amount::MAX), ..daily_tokens("w", 1) }];
     let (first, second) = (nth(0), nth(1));
-    let mut asks = crate::given::asking(crate::given::admission(&first, "w", t(0)), &[most.clone()], 0);
+    let mut asks = crate::given::asking(crate::given::admission(&first, "w", t(0)), &most, 0);
     asks.ask = under;
     fx.allowances.admit(asks).await.unwrap();
-    let refusal = refused(fx.admit(&second, &[most.clone()], 2, t(0)).await);
+    let refusal = refused(fx.admit(&second, &most, 2, t(0)).await);
     assert_eq!((refusal.reserved, refusal.need), (under, n(2)));
-    fx.admit(&second, &[most.clone()], 1, t(0)).await.unwrap();
-    refused(fx.admit(&nth(2), &[most], 0, t(0)).await);
+    fx.admit(&second, &most, 1, t(0)).await.unwrap();
+    refused(fx.admit(&nth(2), &most, 0, t(0)).await);
 }
