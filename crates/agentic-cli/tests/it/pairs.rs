@@ -101,13 +101,11 @@ async fn redis() -> (Ports, Option<RedisServer>) {
 
 /// The Redis that is given, or one of its own.
 pub(crate) fn redis_url() -> (String, Option<RedisServer>) {
-    match std::env::var(URL_VAR) {
-        Ok(url) => (url, None),
-        Err(_) => {
-            let own = RedisServer::start(&[]);
-            (own.url.clone(), Some(own))
-        }
+    if let Ok(url) = std::env::var(URL_VAR) {
+        return (url, None);
     }
+    let own = RedisServer::start(&[]);
+    (own.url.clone(), Some(own))
 }
 
 mod sqlite_and_redis {
