@@ -124,9 +124,9 @@ impl Redis {
     pub(crate) async fn scripts(&self) -> Result<(f64, f64)> {
         let stats = self.command("INFO", &["commandstats"]).await?;
         let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-        let mut cells = line.unwrap_or("0,usec=0").split([',', '=']);
-        let calls = cells.next().unwrap_or_default().parse()?;
-        Ok((calls, cells.nth(1).unwrap_or_default().parse()?))
+        let mut fields = line.unwrap_or("0,usec=0").split([',', '=']);
+        let calls = fields.next().unwrap_or_default().parse()?;
+        Ok((calls, fields.nth(1).unwrap_or_default().parse()?))
     }
 
     /// Runs the bare script with so many commands in each of `trips` round trips a cycle, so many cycles in all, and
