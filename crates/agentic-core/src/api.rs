@@ -405,6 +405,9 @@ impl Problem {
     }
 }
 
+/// What a problem says behind the name of what is away.
+const UNAVAILABLE: &str = " is unavailable; try again";
+
 impl From<&Error> for Problem {
     /// Says what the caller may know; what failed inside stays inside.
     fn from(error: &Error) -> Self {
@@ -432,7 +435,7 @@ impl From<&Error> for Problem {
                 Self { refusal: Some((**refusal).clone()), ..refused }
             }
             Error::Unavailable { what, .. } => {
-                problem(503, "Service Unavailable", format!("{what} is unavailable; try again"))
+                problem(503, "Service Unavailable", format!("{what}{UNAVAILABLE}"))
             }
             Error::Unsupported { .. } => problem(501, "Not Implemented", error.to_string()),
             Error::Backend { .. } => {
@@ -448,7 +451,9 @@ impl From<Problem> for Error {
         match (problem.code.as_str(), problem.kind, problem.refusal, code) {
             ("not_found", Some(kind), ..) => Self::NotFound { kind, id: problem.id.unwrap_or_default() },
             ("refused_by_limit", _, Some(refusal), _) => Self::Refused(Box::new(refusal)),
-            ("unavailable", ..) => Self::unavailable("the server's back end"),
+            ("unavailable", ..) => {
+                Self::unavailable(problem.detail.strip_suffix(UNAVAILABLE).unwrap_or("the server's back end"))
+            }
             ("unsupported", ..) => Self::Unsupported { what: problem.detail },
             (_, _, _, Ok(code)) => Self::Conflict { code, detail: problem.detail, holder: problem.holder },
             ("invalid", ..) => {

@@ -6,7 +6,6 @@ use agentic_core::{
     agent::{AgentInfo, AgentStatus},
     api::{AttemptDirective, HeartbeatAnswer, HeartbeatBody},
     error::Result,
-    event::{EventId, EventType},
     id::{AgentId, JobId},
     port::{Beat, BeatAttempt, Heartbeat, Register, SetDraining},
     task::Task,
@@ -18,8 +17,6 @@ use crate::fleet::Fleet;
 pub const MAX_WAIT: Duration = Duration::from_mins(1);
 /// The most assignments of one answer.
 const MAX_ASSIGNMENTS: usize = 100;
-/// How many events one look at the log brings while an agent waits.
-const PAGE: usize = 256;
 
 /// What is done with agents.
 #[derive(Debug, Clone)]
@@ -39,7 +36,7 @@ impl AgentService {
     pub async fn register(&self, agent: agentic_core::agent::AgentSpec) -> Result<AgentInfo> {
         let now = self.fleet.now();
         let info = self.fleet.ports().agents.register(Register { agent, now }).await?;
-        self.fleet.skip(&info.id, now);
+        self.fleet.unskip(&info.id).await?;
         self.with_load(info).await
     }
 
@@ -131,35 +128,13 @@ impl AgentService {
         let ports = self.fleet.ports();
         let info = ports.agents.get(id).await?;
         agentic_core::engine::agents::check_incarnation(&info, Some(incarnation))?;
-        // The cursor is read before the assignments, so that one made in between wakes the wait.
-        let mut cursor = ports.events.last().await?;
+        // It waits before it reads, so that what is assigned in between is noticed.
+        let mut bell = self.fleet.desk().wait_at(&ports.events, id).await?;
         let deadline = tokio::time::Instant::now() + wait.min(MAX_WAIT);
         loop {
             let assigned = ports.tasks.assigned(id, incarnation, MAX_ASSIGNMENTS).await?;
-            if !assigned.is_empty() || !self.dispatched_before(id, &mut cursor, deadline).await? {
+            if !assigned.is_empty() || tokio::time::timeout_at(deadline, bell.changed()).await.is_err() {
                 return Ok(assigned);
-            }
-        }
-    }
-
-    /// Waits until the log tells that something was dispatched to this agent; whether it did before the deadline.
-    async fn dispatched_before(
-        &self,
-        id: &AgentId,
-        cursor: &mut EventId,
-        deadline: tokio::time::Instant,
-    ) -> Result<bool> {
-        let events = &self.fleet.ports().events;
-        loop {
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            if left.is_zero() || !events.wait(*cursor, left).await? {
-                return Ok(false);
-            }
-            let page = events.after(*cursor, PAGE).await?;
-            *cursor = page.cursor;
-            let told = |kind| kind == EventType::TaskDispatched || kind == EventType::AgentRegistered;
-            if page.events.iter().any(|event| event.agent_id.as_ref() == Some(id) && told(event.kind)) {
-                return Ok(true);
             }
         }
     }

@@ -127,7 +127,12 @@ impl Dispatcher {
                 }
                 (Err(error), _) | (Ok(_), Err(error)) => {
                     self.errors.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(%error, "a tick of the dispatcher failed");
+                    // It may look again before the reaper has.
+                    self.fleet.begin_grace();
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a tick of the dispatcher failed"
+                    );
                     let pause = Duration::from_secs(1).min(self.fleet.policy().tick);
                     let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
@@ -150,7 +155,8 @@ impl Dispatcher {
                 Ok(_) => return,
                 Err(error) => {
                     self.errors.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(%error, "cannot wait for events");
+                    self.fleet.begin_grace();
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot wait for events");
                     return tokio::time::sleep(left.min(Duration::from_secs(1))).await;
                 }
             }
@@ -234,9 +240,8 @@ impl Dispatcher {
     /// The agents that can be given work now, with their loads.
     async fn pool(&self, now: Timestamp) -> Result<Pool> {
         let ports = self.fleet.ports();
-        let skipped = self.fleet.skips(now);
-        let mut agents = ports.agents.list().await?;
-        agents.retain(|agent| is_fit(&Lane::default(), agent) && !skipped.contains(&agent.id));
+        let (mut agents, skipped) = tokio::try_join!(ports.agents.list(), self.fleet.skips(now))?;
+        agents.retain(|agent| is_fit(&Lane::default(), agent) && !skipped.contains_key(&agent.id));
         if self.fleet.in_grace(now) {
             let expired = ports.tasks.expired(now, MAX_LANES).await?;
             agents.retain(|agent| !expired.iter().any(|(_, attempt)| attempt.agent_id == agent.id));

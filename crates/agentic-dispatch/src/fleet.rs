@@ -1,7 +1,7 @@
 //! A fleet: the ports, the policy and the clock that every service works with.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,9 +15,9 @@ use agentic_core::{
 };
 
 use crate::{
-    agents::AgentService, allowances::AllowanceService, dispatcher::Dispatcher, limits::LimitBook,
-    limits::LimitCache, outbox::Outbox, policy::Policy, reaper::Reaper, router::Router, shadow::ShadowBook,
-    tasks::TaskService,
+    agents::AgentService, allowances::AllowanceService, desk::Desk, dispatcher::Dispatcher,
+    limits::LimitBook, limits::LimitCache, outbox::Outbox, policy::Policy, reaper::Reaper, router::Router,
+    shadow::ShadowBook, skips, tasks::TaskService,
 };
 
 /// A fleet; clones share it.
@@ -35,8 +35,7 @@ struct Inner {
     limits: LimitCache,
     shadows: ShadowBook,
     jitter: Mutex<fastrand::Rng>,
-    /// Agents that are given no work until then: they did not start what they were given.
-    skipped: Mutex<HashMap<AgentId, Timestamp>>,
+    desk: Arc<Desk>,
     /// Until then, agents with an expired and unreaped attempt are given no work.
     grace: Mutex<Timestamp>,
 }
@@ -58,21 +57,21 @@ impl Fleet {
     pub fn apart(ports: Ports, outboxes: Vec<Outbox>, clock: Arc<dyn Clock>, policy: Policy) -> Result<Self> {
         policy.validate()?;
         let jitter = policy.jitter_seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        let inner = Inner {
+            ports,
+            outboxes,
+            clock,
+            policy,
+            limits: LimitCache::default(),
+            shadows: ShadowBook::default(),
+            jitter: Mutex::new(jitter),
+            desk: Arc::default(),
+            grace: Mutex::new(Timestamp::MIN),
+        };
+        let fleet = Self { inner: Arc::new(inner) };
         // Whoever starts after an outage may look before the reaper's first sweep does.
-        let grace = Mutex::new(clock.now().plus(policy.heartbeat * 2));
-        Ok(Self {
-            inner: Arc::new(Inner {
-                ports,
-                outboxes,
-                clock,
-                policy,
-                limits: LimitCache::default(),
-                shadows: ShadowBook::default(),
-                jitter: Mutex::new(jitter),
-                skipped: Mutex::default(),
-                grace,
-            }),
-        })
+        fleet.begin_grace();
+        Ok(fleet)
     }
 
     /// The ports.
@@ -125,6 +124,11 @@ impl Fleet {
         Reaper::new(self.clone())
     }
 
+    /// Where agents wait for work.
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        &self.inner.desk
+    }
+
     pub(crate) async fn limits(&self) -> Result<Arc<LimitBook>> {
         self.inner.limits.read(&*self.inner.ports.allowances).await
     }
@@ -142,22 +146,32 @@ impl Fleet {
         Next::RetryAt(now.plus(self.inner.policy.backoff.jittered(task.retry_count + 1, permille)))
     }
 
-    /// Gives no work to `agent` until `until`.
-    pub(crate) fn skip(&self, agent: &AgentId, until: Timestamp) {
-        let mut skipped = self.inner.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-        skipped.insert(agent.clone(), until);
+    /// Gives no work to `agent` until `until`, on any server of the fleet.
+    pub(crate) async fn skip(&self, agent: &AgentId, until: Timestamp) -> Result<()> {
+        skips::add(&*self.inner.ports.settings, agent, until, self.now()).await
     }
 
-    /// Whether `agent` is given no work now; forgets the skips that are over.
-    pub(crate) fn skips(&self, now: Timestamp) -> Vec<AgentId> {
-        let mut skipped = self.inner.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-        skipped.retain(|_, until| *until > now);
-        skipped.keys().cloned().collect()
+    /// Gives work to `agent` again.
+    pub(crate) async fn unskip(&self, agent: &AgentId) -> Result<()> {
+        skips::remove(&*self.inner.ports.settings, agent, self.now()).await
     }
 
-    /// Lets agents with an expired attempt wait until `until` for work: after an outage they first need to be heard.
-    pub(crate) fn set_grace(&self, until: Timestamp) {
+    /// The agents that are given no work now.
+    pub(crate) async fn skips(&self, now: Timestamp) -> Result<BTreeMap<AgentId, Timestamp>> {
+        skips::read(&*self.inner.ports.settings, now).await
+    }
+
+    /// Lets agents with an expired attempt wait for work for two heartbeats from now: after an outage they first need
+    /// to be heard.
+    pub(crate) fn begin_grace(&self) {
+        let until = self.now().plus(self.policy().heartbeat * 2);
         *self.inner.grace.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// As [`Fleet::begin_grace`], at least until `until`.
+    pub(crate) fn extend_grace(&self, until: Timestamp) {
+        let mut grace = self.inner.grace.lock().unwrap_or_else(PoisonError::into_inner);
+        *grace = until.max(*grace);
     }
 
     pub(crate) fn in_grace(&self, now: Timestamp) -> bool {

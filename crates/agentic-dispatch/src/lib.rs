@@ -23,6 +23,7 @@
 mod agents;
 mod allowances;
 mod budgets;
+mod desk;
 mod dispatcher;
 mod emit;
 mod explain;
@@ -37,6 +38,7 @@ mod reference;
 mod router;
 mod saga;
 mod shadow;
+mod skips;
 mod status;
 mod tasks;
 mod windows;

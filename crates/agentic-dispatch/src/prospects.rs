@@ -65,7 +65,7 @@ impl<'a> Outlook<'a> {
             router,
             now,
             agents: fleet.agents().list().await?,
-            skipped: fleet.skips(now).into_iter().collect(),
+            skipped: fleet.skips(now).await?.into_keys().collect(),
             unheard,
             book: fleet.limits().await?,
         })

@@ -20,6 +20,8 @@ use crate::fleet::Fleet;
 
 /// Where the time of the last sweep stands in the settings.
 const LAST_SWEEP: &str = "sweep.reaper";
+/// Where it stands until when nothing expires, for the reapers of all servers.
+const HOLD: &str = "sweep.hold";
 /// How far wall and monotonic clock may part between two sweeps.
 const MAX_DRIFT: Duration = Duration::from_secs(5);
 /// How many agents, attempts and jobs one step takes, and how many steps a sweep.
@@ -44,7 +46,6 @@ pub struct Sweep {
 #[derive(Debug, Default)]
 struct Memory {
     clocks: Option<(Timestamp, Duration)>,
-    hold_until: Option<Timestamp>,
     pruned_at: Option<Timestamp>,
 }
 
@@ -66,7 +67,11 @@ impl Reaper {
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(every.tick()).await.is_some() {
             match stop.run_until_cancelled(self.sweep()).await {
-                Some(Err(error)) => tracing::warn!(%error, "a sweep of the reaper failed"),
+                Some(Err(error)) => {
+                    // The dispatchers may be back before the next sweep.
+                    self.fleet.begin_grace();
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a sweep of the reaper failed");
+                }
                 Some(Ok(sweep)) if sweep != Sweep::default() => tracing::debug!(?sweep, "swept"),
                 Some(Ok(_)) => {}
                 None => return,
@@ -78,7 +83,8 @@ impl Reaper {
     ///
     /// An outage must not expire a healthy fleet: if the last sweep is older than a third of a lease, or wall and
     /// monotonic clock parted by more than 5 s, nothing expires for one lease, and agents with an expired attempt get
-    /// no work for two heartbeats (design §8).
+    /// no work for two heartbeats (design §8). Whoever notices tells the reapers of the other servers: the time of its
+    /// sweep would make them believe that all was watched.
     ///
     /// # Errors
     /// `Unavailable`; what was swept stays swept.
@@ -98,22 +104,39 @@ impl Reaper {
 
     async fn is_held(&self, now: Timestamp) -> Result<bool> {
         let policy = self.fleet.policy();
-        let last = self.fleet.ports().settings.get(LAST_SWEEP).await?;
-        let last: Option<Timestamp> = last.and_then(|text| text.parse().ok());
-        let monotonic = self.fleet.clock().monotonic();
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let drifted = memory.clocks.replace((now, monotonic)).is_some_and(|(wall, mono)| {
-            let passed = monotonic.saturating_sub(mono);
-            now.since(wall.plus(passed)).max(wall.plus(passed).since(now)) > MAX_DRIFT
-        });
+        // A hold is written before the time of its sweep, and read after it: who finds the one misses not the other.
+        let last = self.time(LAST_SWEEP).await?;
+        let until = self.time(HOLD).await?;
+        let drifted = self.has_drifted(now);
         let unwatched =
             last.is_some_and(|last| now.since(last) > policy.lease / 3 || last > now.plus(MAX_DRIFT));
         if drifted || unwatched {
-            memory.hold_until = Some(now.plus(policy.lease));
-            self.fleet.set_grace(now.plus(policy.heartbeat * 2));
+            self.fleet.begin_grace();
             tracing::warn!(drifted, unwatched, "the fleet was not watched: nothing expires for one lease");
+            self.fleet.ports().settings.put(HOLD, Some(now.plus(policy.lease).to_string())).await?;
+            return Ok(true);
         }
-        Ok(memory.hold_until.is_some_and(|until| until > now))
+        // One that is longer than a lease is of a clock that was ahead.
+        let Some(until) = until.filter(|until| *until > now && *until <= now.plus(policy.lease)) else {
+            return Ok(false);
+        };
+        self.fleet.extend_grace(until.minus(policy.lease).plus(policy.heartbeat * 2));
+        Ok(true)
+    }
+
+    async fn time(&self, key: &str) -> Result<Option<Timestamp>> {
+        let text = self.fleet.ports().settings.get(key).await?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
+
+    /// Whether wall and monotonic clock parted since the last look.
+    fn has_drifted(&self, now: Timestamp) -> bool {
+        let monotonic = self.fleet.clock().monotonic();
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.clocks.replace((now, monotonic)).is_some_and(|(wall, mono)| {
+            let expected = wall.plus(monotonic.saturating_sub(mono));
+            now.since(expected).max(expected.since(now)) > MAX_DRIFT
+        })
     }
 
     async fn reap_agents(&self, now: Timestamp) -> Result<usize> {
@@ -148,6 +171,10 @@ impl Reaper {
     /// none for one backoff.
     async fn expire(&self, task: &Task, attempt: &Attempt, now: Timestamp) -> Result<bool> {
         let next = attempt.started_at.map(|_| self.fleet.after_failure(task, now));
+        if next.is_none() {
+            // Before the task is back: the dispatchers of all servers wake by that.
+            self.fleet.skip(&attempt.agent_id, now.plus(self.fleet.policy().backoff.after(1))).await?;
+        }
         let ending = Ending::Expired { next };
         let end = EndAttempt {
             task: task.id.clone(),
@@ -157,15 +184,11 @@ impl Reaper {
             now,
         };
         match self.fleet.ports().ledger.finish(Finish { end, figures: None }).await {
-            Ok(_) => {}
+            Ok(_) => Ok(true),
             // Renewed, ended or expired by another since it was read.
-            Err(Error::Conflict { .. } | Error::NotFound { .. } | Error::Invalid { .. }) => return Ok(false),
-            Err(error) => return Err(error),
+            Err(Error::Conflict { .. } | Error::NotFound { .. } | Error::Invalid { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
-        if next.is_none() {
-            self.fleet.skip(&attempt.agent_id, now.plus(self.fleet.policy().backoff.after(1)));
-        }
-        Ok(true)
     }
 
     /// Settles the jobs whose reservation ran out and whose task is not theirs any more, by what their attempt is

@@ -34,8 +34,10 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     let error = response.extensions().get::<Error>();
     let retry_after = error.and_then(|error| retry_after(&app, error));
     if status.is_server_error() {
-        let source = error.map(|error| error as &dyn std::error::Error);
-        tracing::error!(status = status.as_u16(), millis, error = source, "failed");
+        // What is behind it is named apart: as JSON, only an error's own words are logged.
+        let error = error.map(|error| error as &dyn std::error::Error);
+        let cause = error.and_then(std::error::Error::source).map(tracing::field::display);
+        tracing::error!(status = status.as_u16(), millis, error, cause, "failed");
     } else {
         tracing::debug!(status = status.as_u16(), millis, "answered");
     }

@@ -48,6 +48,9 @@ fn faults(info: &str, save: Option<&str>) -> Vec<String> {
     if let Some(policy) = field("maxmemory_policy").filter(|policy| *policy != "noeviction") {
         faults.push(format!("maxmemory-policy {policy}, which evicts tasks (set it to noeviction),"));
     }
+    if field("role") == Some("slave") {
+        faults.push("a replica, which takes no writes (name its primary),".to_owned());
+    }
     if field("aof_enabled") == Some("0") && save == Some("") {
         faults.push("redis without persistence (set appendonly yes)".to_owned());
     }
@@ -73,6 +76,8 @@ mod tests {
         assert_eq!(said("6.0.16", "noeviction", 1, None), 1);
         assert_eq!(said("7.2.4", "allkeys-lru", 1, None), 1);
         assert_eq!(said("7.2.4", "volatile-ttl", 0, Some("")), 2);
+        let replica = "redis_version:7.0.15\r\nrole:slave\r\naof_enabled:1\r\n";
+        assert!(faults(replica, None)[0].contains("primary"));
         assert_eq!(faults("", None).len(), 1, "what is no redis is too old");
     }
 }

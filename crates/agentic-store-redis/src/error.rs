@@ -3,22 +3,22 @@
 use agentic_core::error::Error;
 use fred::error::ErrorKind;
 
-/// What a server says that it cannot do now and may do later.
-const PASSING: [&str; 14] = [
-    "READONLY",
-    "LOADING",
-    "OOM",
-    "MISCONF",
-    "BUSY",
-    "CLUSTERDOWN",
-    "MOVED",
-    "ASK",
-    "TRYAGAIN",
-    "MASTERDOWN",
-    "NOREPLICAS",
-    "NOSCRIPT",
-    "UNKILLABLE",
-    "ERR max number of clients",
+/// What a server says that it cannot do now and may do later, and what an operator is told of it.
+const PASSING: [(&str, &str); 14] = [
+    ("READONLY", "is a replica now"),
+    ("LOADING", "still loads its data"),
+    ("OOM", "is out of memory"),
+    ("MISCONF", "cannot write to its disk"),
+    ("BUSY", "is busy with a script"),
+    ("CLUSTERDOWN", "belongs to a cluster that is down"),
+    ("MOVED", "gave its slot to another node"),
+    ("ASK", "gives its slot to another node"),
+    ("TRYAGAIN", "gives its slot to another node"),
+    ("MASTERDOWN", "is a replica without its primary"),
+    ("NOREPLICAS", "has too few replicas"),
+    ("NOSCRIPT", "forgot a script twice"),
+    ("UNKILLABLE", "is busy with a script that wrote"),
+    ("ERR max number of clients", "has no connection to spare"),
 ];
 
 /// The one mapping: what passes by itself, or when an operator has seen to the server, is `Unavailable`; the rest is
@@ -29,17 +29,27 @@ pub(crate) fn storage(error: fred::error::Error) -> Error {
 
 /// As [`storage`], of something that has a name.
 pub(crate) fn about(what: impl Into<String>, error: fred::error::Error) -> Error {
-    let passes = match error.kind() {
+    let said = PASSING.iter().find(|(word, _)| error.details().starts_with(word));
+    if let Some((word, meaning)) = said {
+        return Error::unavailable_from(format!("{}, which {meaning} ({word}),", what.into()), error);
+    }
+    let passes = matches!(
+        error.kind(),
         ErrorKind::IO
-        | ErrorKind::Timeout
-        | ErrorKind::Canceled
-        | ErrorKind::Routing
-        | ErrorKind::Cluster
-        | ErrorKind::Sentinel
-        | ErrorKind::Backpressure => true,
-        _ => PASSING.iter().any(|word| error.details().starts_with(word)),
-    };
+            | ErrorKind::Timeout
+            | ErrorKind::Canceled
+            | ErrorKind::Routing
+            | ErrorKind::Cluster
+            | ErrorKind::Sentinel
+            | ErrorKind::Backpressure
+    ) || *error.kind() == ErrorKind::Unknown && !is_reply(error.details());
     if passes { Error::unavailable_from(what, error) } else { Error::backend_from(what, error) }
+}
+
+/// Whether a server said this: its errors begin with a word in capitals. What fred says of itself, under the same kind,
+/// is of a connection that broke under a command.
+fn is_reply(details: &str) -> bool {
+    details.split(' ').next().is_some_and(|word| word.chars().all(|c| c.is_ascii_uppercase()))
 }
 
 /// A stored value that is none of ours.
@@ -62,9 +72,14 @@ mod tests {
             "BUSY Redis is busy running a script.",
             "CLUSTERDOWN The cluster is down",
             "NOREPLICAS Not enough good replicas to write.",
+            "Too many failed write attempts.",
+            "Failed to route command.",
+            "channel closed",
         ] {
             assert!(said(details).is_retryable(), "{details}");
         }
+        let full = said("OOM command not allowed when used memory > 'maxmemory'.").to_string();
+        assert_eq!(full, "redis, which is out of memory (OOM), is unavailable");
         for details in ["WRONGTYPE Operation against a key", "ERR user_script:1: attempt to index", "NOAUTH"]
         {
             assert_eq!(said(details).code(), "backend", "{details}");

@@ -5,14 +5,17 @@ use std::{
     time::Duration,
 };
 
-use agentic_core::{error::Result, event::EventId};
+use agentic_core::{
+    error::{Error, Result},
+    event::EventId,
+};
 use fred::{
     clients::Client,
     error::ErrorKind,
     interfaces::{ClientLike, StreamsInterface},
     types::Value,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     error::{storage, unreadable},
@@ -46,7 +49,16 @@ async fn follow(store: Weak<Inner>) {
         };
         let looked = match connected {
             Ok(connected) => {
-                let looked = look(inner, &connected).await;
+                // A host that vanished says nothing, and nobody else notices on a connection that waits.
+                let patience = Duration::from_millis(LOOK) + inner.options.command_timeout * 2;
+                let (again, looked) = (inner.options.connect_timeout, look(inner, &connected));
+                let looked = match timeout(patience, looked).await {
+                    Ok(looked) => looked,
+                    Err(late) => {
+                        drop(timeout(again, connected.force_reconnection()).await);
+                        Err(Error::unavailable_from("the log", late))
+                    }
+                };
                 client = Some(connected);
                 looked
             }
@@ -95,6 +107,7 @@ async fn look(inner: Arc<Inner>, client: &Client) -> Result<()> {
     Ok(())
 }
 
+/// After a failover the newest event may be an older one: who believed in the lost ones would never wait again.
 fn tell(inner: &Inner, id: EventId) {
-    inner.newest.send_if_modified(|known| id > *known && std::mem::replace(known, id) != id);
+    inner.newest.send_if_modified(|known| std::mem::replace(known, id) != id);
 }

@@ -22,6 +22,7 @@ mod agents;
 mod allowances;
 mod args;
 mod checks;
+mod clock;
 mod entries;
 mod error;
 mod events;

@@ -123,6 +123,7 @@ scripts! {
     TRIM: "trim";
     FOLD: "fold";
     PUT_SETTING: "put_setting";
+    TIME: "time";
     ASSIGN: "assign";
     START: "start";
     BEAT: "beat";

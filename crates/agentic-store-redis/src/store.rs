@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use agentic_core::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     error::{Error, Result},
     event::EventId,
     port::Ports,
@@ -22,6 +22,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::{
     args::Args,
     checks,
+    clock::{self, RedisClock},
     error::{about, storage},
     options::RedisOptions,
     reply::{Reply, misshapen},
@@ -139,6 +140,16 @@ impl RedisStore {
             settings: Arc::clone(&port) as _,
             ledger: port,
         }
+    }
+
+    /// The server's clock: what several servers of one fleet take `now` from, whatever their own clocks say.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be read for the first time; later it goes on by this machine's monotonic clock.
+    pub async fn clock(&self) -> Result<Arc<dyn Clock>> {
+        let clock = Arc::new(RedisClock::start(self).await?);
+        tokio::spawn(clock::follow(Arc::clone(&clock), Arc::downgrade(&self.inner)));
+        Ok(clock)
     }
 
     /// Runs a script until it has decided.

@@ -44,9 +44,25 @@ impl RedisServer {
 
     /// Kills it, and starts it again on the same port and directory.
     pub fn restart(&mut self) {
+        self.kill();
+        self.revive(&[]);
+    }
+
+    /// Kills it, as a loss of its process does.
+    pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
+    }
+
+    /// Starts one that was killed again on what it wrote, from now on with more arguments.
+    pub fn revive(&mut self, args: &[&str]) {
+        self.args.extend(args.iter().map(|&arg| arg.to_owned()));
         self.child = spawn(self.port, &self.dir, &self.args);
+    }
+
+    /// Where it writes.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 }
 

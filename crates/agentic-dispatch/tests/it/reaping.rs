@@ -132,6 +132,62 @@ async fn an_outage_expires_nothing_for_one_lease() {
 }
 
 #[tokio::test]
+async fn an_outage_that_one_server_noticed_holds_the_others_too() {
+    let world = World::new();
+    let agent = world.agent("a", &[], 0).await;
+    let task = world.submit(titled("x")).await;
+    world.dispatcher.tick().await.unwrap();
+    let running = world.start_assigned(&agent).await;
+    let other = world.of_another_server();
+    let (first, second) = (world.fleet.reaper(), other.fleet.reaper());
+    for reaper in [&first, &second] {
+        assert!(!reaper.sweep().await.unwrap().held);
+    }
+    world.pass(100);
+    assert!(first.sweep().await.unwrap().held);
+    let swept = second.sweep().await.unwrap();
+    assert!(swept.held && swept.expired == 0, "it finds a fresh sweep, and the hold: {swept:?}");
+    world.submit(titled("y")).await;
+    assert_eq!(other.dispatcher.tick().await.unwrap().dispatched, 0, "its dispatcher waits as well");
+    world.fleet.agents().heartbeat(&agent.id, beat(1, &running)).await.unwrap();
+    assert_eq!(world.task(&task.id).await.attempt, 1);
+    for _ in 0..61 {
+        world.pass_watched(&first, 1).await;
+        second.sweep().await.unwrap();
+    }
+    assert!(!second.sweep().await.unwrap().held);
+    assert_eq!(world.task(&task.id).await.status, TaskStatus::Pending, "silent since: expired after it");
+}
+
+#[tokio::test]
+async fn a_hold_of_a_clock_that_was_ahead_is_none() {
+    let world = World::new();
+    let reaper = world.fleet.reaper();
+    reaper.sweep().await.unwrap();
+    let far = world.now().plus(Duration::from_hours(1)).to_string();
+    world.fleet.ports().settings.put("sweep.hold", Some(far)).await.unwrap();
+    assert!(!reaper.sweep().await.unwrap().held);
+}
+
+#[tokio::test]
+async fn who_did_not_start_its_work_gets_none_from_any_server() {
+    let world = World::new();
+    let reaper = world.fleet.reaper();
+    let agent = world.agent("a", &[], 0).await;
+    world.submit(titled("x")).await;
+    world.dispatcher.tick().await.unwrap();
+    let other = world.of_another_server();
+    reaper.sweep().await.unwrap();
+    for _ in 0..6 {
+        world.pass_watched(&reaper, 10).await;
+        world.fleet.agents().heartbeat(&agent.id, beat(1, &[])).await.unwrap();
+    }
+    assert_eq!(other.dispatcher.tick().await.unwrap().dispatched, 0, "skipped by the other server");
+    world.agent("a", &[], 0).await;
+    assert_eq!(other.dispatcher.tick().await.unwrap().dispatched, 1, "a new start is believed");
+}
+
+#[tokio::test]
 async fn a_moved_clock_expires_nothing_for_one_lease() {
     let world = World::new();
     let agent = world.agent("a", &[], 0).await;

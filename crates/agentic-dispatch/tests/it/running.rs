@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agentic_core::event::EventType;
+use agentic_core::{event::EventType, memory::Memory};
 use agentic_dispatch::Policy;
+use agentic_testkit::counting::Counting;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{World, policy, titled};
+use crate::world::{World, labelled, policy, titled};
 
 /// Long enough for a loaded machine; nothing waits this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,6 +54,36 @@ async fn a_long_poll_wakes_when_something_is_assigned() {
     world.submit(titled("x")).await;
     world.dispatcher.tick().await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_log_is_read_once_for_all_who_wait() {
+    let (ports, counter) = Counting::new(Memory::new().ports());
+    let world = World::over(ports, policy());
+    let mut waiting = tokio::task::JoinSet::new();
+    for n in 0..50 {
+        let label = if n == 7 { "seven" } else { "other" };
+        let agent = world.agent(&format!("agent-{n}"), &[label], 1).await;
+        let service = world.fleet.agents();
+        waiting.spawn(async move { service.assignments(&agent.id, 1, PATIENCE).await.unwrap() });
+    }
+    while counter.calls("tasks.assigned") < 50 {
+        tokio::task::yield_now().await;
+    }
+    let before = counter.calls("events.after");
+    for n in 0..20 {
+        world.submit(labelled(&format!("{n}"), &["nobody"])).await;
+        // Whoever waits has the time to look.
+        for _ in 0..500 {
+            tokio::task::yield_now().await;
+        }
+    }
+    world.submit(labelled("seven", &["seven"])).await;
+    world.dispatcher.tick().await.unwrap();
+    let assigned = waiting.join_next().await.unwrap().unwrap();
+    assert_eq!(assigned[0].claimed_by.as_ref().unwrap().as_str(), "agent-7", "and nobody else is called");
+    let reads = counter.calls("events.after") - before;
+    assert!((20..=50).contains(&reads), "{reads} reads for 22 submissions and dispatches");
 }
 
 #[tokio::test]

@@ -46,6 +46,15 @@ impl World {
         Self { fleet, clock, dispatcher }
     }
 
+    /// Another server of the same fleet, with a memory of its own; its dispatcher is past its start.
+    pub(crate) fn of_another_server(&self) -> Self {
+        let clock = self.clock.clone();
+        clock.set(clock.now().minus(Duration::from_mins(1)));
+        let other = Self::at(self.fleet.ports().clone(), self.fleet.policy().clone(), clock);
+        self.clock.set(self.now().plus(Duration::from_mins(1)));
+        other
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -35,10 +35,7 @@ pub(crate) async fn stream(
     let log = &app.fleet.ports().events;
     let last = log.last().await?;
     let cursor = last_event_id(&headers)?.or(after).unwrap_or(last);
-    if cursor > last {
-        let detail = format!("the log ends at event {last}, before {cursor}: read the tasks, and begin anew");
-        return Err(Error::conflict(ConflictCode::CursorTrimmed, detail).into());
-    }
+    check_end(cursor, last)?;
     // A cursor that was trimmed is refused before the stream begins.
     let page = log.after(cursor, PAGE).await?;
     let mut feed = Feed { app, task, cursor: page.cursor, read: VecDeque::new() };
@@ -48,6 +45,15 @@ pub(crate) async fn stream(
         Some((Ok(frame(&event)), feed))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// Refuses a cursor behind the end of the log: the store lost what it was told, in a failover or by a restored backup.
+fn check_end(cursor: EventId, last: EventId) -> Result<()> {
+    if cursor <= last {
+        return Ok(());
+    }
+    let detail = format!("the log ends at event {last}, before {cursor}: read the tasks, and begin anew");
+    Err(Error::conflict(ConflictCode::CursorTrimmed, detail))
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<EventId>> {
@@ -91,8 +97,8 @@ impl Feed {
             }
             let log = &self.app.fleet.ports().events;
             let page = log.after(self.cursor, PAGE).await?;
-            if page.events.is_empty() {
-                log.wait(self.cursor, WAIT).await?;
+            if page.events.is_empty() && !log.wait(self.cursor, WAIT).await? {
+                check_end(self.cursor, log.last().await?)?;
             }
             self.cursor = page.cursor;
             self.keep(page.events);
