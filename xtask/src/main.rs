@@ -13,6 +13,7 @@ mod redis;
 mod suite;
 mod tidy;
 mod tool;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -55,6 +56,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Three servers and 64 agents on one Redis, left alone and then killed all the time; prints its figures.
+    Torture(torture::TortureArgs),
     /// Line coverage of all tests; needs LLVM's tools.
     Coverage,
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Bench { args } => bench::run(&args),
         Command::Prove { args } => prove::run(&args),
+        Command::Torture(args) => torture::run(&args),
         Command::Coverage => coverage::run(),
     };
     match done {

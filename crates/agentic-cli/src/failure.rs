@@ -74,7 +74,7 @@ impl Failure {
     pub(crate) fn local(error: agentic_core::error::Error) -> Self {
         let failure = Self::from(error);
         match failure.kind {
-            Kind::Unreachable => Self { kind: Kind::Failed, ..failure },
+            Kind::Unreachable => Self { kind: Kind::Failed, error: failure.error, hints: Vec::new() },
             _ => failure,
         }
     }
@@ -125,6 +125,10 @@ impl From<agentic_core::error::Error> for Failure {
         };
         let failure = Self::new(kind, chain(&error));
         match error {
+            // What was told by a server has no source: nothing failed on the way to it.
+            Error::Unavailable { source: None, .. } => failure
+                .hint("a server answers there, and cannot do it now: GET /readyz and its log say more")
+                .hint("the same command may be given again; docs/guide/scaling-out.md lists what an operator can do"),
             Error::Invalid { field, .. } if DENIED.contains(&field.as_str()) => failure.hint(
                 "name a token with AGENTIC_TOKEN or --token; `agentic config show` says which one is used",
             ),

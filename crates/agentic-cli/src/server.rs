@@ -1,11 +1,8 @@
 //! A server: its store, its lock, its token, its listener, and what runs beside them.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use agentic_core::{clock::SystemClock, error::Error};
+use agentic_core::error::Error;
 use agentic_dispatch::Fleet;
 use agentic_server::{Server, admin_token, run_fleet};
 use agentic_store_sqlite::ServeLock;
@@ -14,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Loaded, Secret},
-    failure::Failure,
-    store::{BackendUrls, Backends, StoreOptions},
+    failure::{Failure, Kind},
+    store::{BackendUrls, Backends, StoreOptions, StoreUrl},
 };
 
 /// A server that listens and does not answer yet.
@@ -28,6 +25,7 @@ pub(crate) struct Listening {
     /// Its admin token.
     pub token: Secret,
     fleet: Fleet,
+    dispatchers: usize,
     server: Server,
     listener: TcpListener,
     _locks: Vec<ServeLock>,
@@ -58,9 +56,10 @@ impl Listening {
         };
         let token = admin_token(&settings.data_dir).map_err(Failure::local)?;
         let locks = tokio::task::block_in_place(|| urls.lock()).map_err(Failure::local)?;
-        let opened = urls.open(&options, settings.keep_events).await.map_err(cannot_open)?;
-        let Backends { ports, outboxes } = opened;
-        let fleet = Fleet::apart(ports, outboxes, Arc::new(SystemClock), policy)?;
+        let opened =
+            urls.open(&options, settings.keep_events).await.map_err(|error| cannot_open(&urls, error))?;
+        let Backends { ports, outboxes, clock } = opened;
+        let fleet = Fleet::apart(ports, outboxes, clock, policy)?;
         let server = Server::builder(fleet.clone()).admin_token(&token).build().map_err(Failure::local)?;
         let cannot = |error: std::io::Error| {
             Failure::because(format_args!("cannot listen on {}", settings.listen), &error)
@@ -68,7 +67,8 @@ impl Listening {
         };
         let listener = TcpListener::bind(settings.listen).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
-        Ok(Self { address, urls, token: Secret::new(token), fleet, server, listener, _locks: locks })
+        let (dispatchers, token) = (settings.dispatchers, Secret::new(token));
+        Ok(Self { address, urls, token, fleet, dispatchers, server, listener, _locks: locks })
     }
 
     /// How to reach it from this machine.
@@ -86,20 +86,36 @@ impl Listening {
     pub(crate) async fn run(self, stop: CancellationToken) {
         // Whoever waits for an answer gets it while the dispatcher ends: nothing is half done, since every
         // transition is one transaction of the store.
-        tokio::join!(self.server.serve(self.listener, stop.clone()), run_fleet(self.fleet, 1, stop));
+        tokio::join!(
+            self.server.serve(self.listener, stop.clone()),
+            run_fleet(self.fleet, self.dispatchers, stop)
+        );
     }
 }
 
-/// A back end that cannot be opened; one that does not let us in is another server's store.
-fn cannot_open(error: Error) -> Failure {
+/// A back end that cannot be opened, and what to do about one that is elsewhere; one that does not let us in is another
+/// server's store.
+fn cannot_open(urls: &BackendUrls, error: Error) -> Failure {
     let denied =
         matches!(&error, Error::Invalid { field, .. } if ["unauthorized", "forbidden"].contains(&&**field));
+    let refused = matches!(error, Error::Unsupported { .. });
     let failure = Failure::local(error);
-    if !denied {
-        return failure;
+    if denied {
+        return Failure { hints: Vec::new(), ..failure }
+            .hint("`store_token` (AGENTIC_STORE_TOKEN) says who is calling the server that keeps the store")
+            .hint("its token has to be of the role dispatcher or admin");
     }
-    let hints = Vec::new();
-    Failure { hints, ..failure }
-        .hint("`store_token` (AGENTIC_STORE_TOKEN) says who is calling the server that keeps the store")
-        .hint("its token has to be of the role dispatcher or admin")
+    let all = [Some(&urls.store), urls.registry.as_ref(), urls.allowance.as_ref()];
+    let Some(redis) = all.into_iter().flatten().find(|url| matches!(url, StoreUrl::Redis(_))) else {
+        return failure;
+    };
+    match failure.kind {
+        _ if refused => failure.hint("change that on the server, or accept it with `redis: {safety: warn}`"),
+        Kind::Failed => {
+            failure.hint(format!("does a redis answer at {redis}? start it, then this server again")).hint(
+                "user, password and database are part of the URL; docs/guide/scaling-out.md lists the errors",
+            )
+        }
+        _ => failure,
+    }
 }

@@ -42,7 +42,7 @@ impl Session {
     /// A failure, with what to do about it.
     pub(crate) fn advise(&self, failure: Failure) -> Failure {
         match failure.kind {
-            Kind::Unreachable => failure.hint(format!(
+            Kind::Unreachable if failure.hints.is_empty() => failure.hint(format!(
                 "is a server running? start one with `agentic serve`, or name another with --base-url (now {}, from {})",
                 self.loaded.settings.base_url,
                 self.loaded.origin("base_url")

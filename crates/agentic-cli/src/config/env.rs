@@ -34,6 +34,8 @@ pub(crate) const CLAIM_LEASE: &str = "AGENTIC_CLAIM_LEASE";
 pub(crate) const AGENT_TTL: &str = "AGENTIC_AGENT_TTL";
 /// `drain_grace`.
 pub(crate) const DRAIN_GRACE: &str = "AGENTIC_DRAIN_GRACE";
+/// `dispatchers`.
+pub(crate) const DISPATCHERS: &str = "AGENTIC_DISPATCHERS";
 /// `tick`.
 pub(crate) const TICK: &str = "AGENTIC_TICK";
 /// `backoff_base`.
@@ -54,7 +56,7 @@ pub(crate) const AGENTS: &str = "AGENTIC_AGENTS";
 pub(crate) const LOG: &str = "AGENTIC_LOG";
 
 /// The variables that set a key, with the key.
-pub(crate) const KEYS: [(&str, &str); 26] = [
+pub(crate) const KEYS: [(&str, &str); 27] = [
     (BASE_URL, "base_url"),
     (TOKEN, "token"),
     (PROJECT, "default_project"),
@@ -72,6 +74,7 @@ pub(crate) const KEYS: [(&str, &str); 26] = [
     (CLAIM_LEASE, "claim_lease"),
     (AGENT_TTL, "agent_ttl"),
     (DRAIN_GRACE, "drain_grace"),
+    (DISPATCHERS, "dispatchers"),
     (TICK, "tick"),
     (BACKOFF_BASE, "backoff_base"),
     (BACKOFF_CAP, "backoff_cap"),

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 use agentic_core::{
     amount::Amount,
     backoff::Backoff,
-    error::Result,
+    error::{Error, Result},
     id::{AgentId, Label, ModelName, ProjectName},
 };
 use agentic_dispatch::{DefaultAllowance, Policy, Undispatchable};
@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Secret, duration};
 use crate::store::{BackendUrls, StoreUrl};
+
+/// The most dispatchers of one server: each reads the ready lanes whenever something happens.
+const MAX_DISPATCHERS: usize = 16;
 
 /// Every setting. A file may name any of them; durations are written as `10s`, `5m`, `1h 30m`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +62,8 @@ pub(crate) struct Settings {
     /// How long a worker that is told to end waits for its attempts before it gives them back; 30s.
     #[serde(with = "duration")]
     pub drain_grace: Duration,
+    /// How many dispatchers a server runs; 1.
+    pub dispatchers: usize,
     /// How often the dispatcher looks without being woken; 5s.
     #[serde(with = "duration")]
     pub tick: Duration,
@@ -214,6 +219,7 @@ impl Default for Settings {
             claim_lease: policy.claim_lease,
             agent_ttl: policy.agent_ttl,
             drain_grace: Duration::from_secs(30),
+            dispatchers: 1,
             tick: policy.tick,
             backoff_base: policy.backoff.base,
             backoff_cap: policy.backoff.cap,
@@ -287,6 +293,9 @@ impl Settings {
             keep_events: self.keep_events,
             ..Policy::default()
         };
+        if self.dispatchers > MAX_DISPATCHERS {
+            return Err(Error::invalid("dispatchers", format!("must be at most {MAX_DISPATCHERS}")));
+        }
         policy.validate()?;
         Ok(policy)
     }

@@ -105,7 +105,7 @@ fn late(story: &Story<'_>) -> Failure {
 
 /// Opens the store anew, as nothing else has it open now, and reads what it holds.
 async fn read_back(store: &StoreUrl, agents: &[AgentInfo], now: Timestamp) -> Result<Kept, Failure> {
-    let ports = store.open(&StoreOptions::new()).await.map_err(Failure::local)?;
+    let ports = store.open(&StoreOptions::new()).await.map_err(Failure::local)?.ports;
     evidence::kept(&ports, agents, now).await.map_err(Failure::local)
 }
 

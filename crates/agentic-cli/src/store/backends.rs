@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use agentic_core::{
+    clock::{Clock, SystemClock},
     error::{Error, Result},
     event::Side,
     port::Ports,
@@ -11,7 +12,7 @@ use agentic_dispatch::{Outbox, Saga};
 use agentic_store_sqlite::ServeLock;
 use uuid::Uuid;
 
-use super::{StoreOptions, StoreUrl};
+use super::{Opened, StoreOptions, StoreUrl};
 
 /// Where everything of a fleet is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +32,15 @@ pub struct Backends {
     pub ports: Ports,
     /// For [`agentic_dispatch::Fleet::apart`].
     pub outboxes: Vec<Outbox>,
+    /// What the fleet takes the time from: that of the tasks' store.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Backends {
     /// The first of `stores` keeps the tasks, those of the other two numbers agents and allowances.
     ///
-    /// Events are deleted on the other stores when they are older than `keep_events` and were handed on.
+    /// Events are deleted on the other stores when they are older than `keep_events` and were handed on. The clock is this
+    /// machine's.
     ///
     /// # Errors
     /// `Invalid` for a number that no store has; `Unavailable`.
@@ -49,9 +53,9 @@ impl Backends {
         let store = |index: usize| {
             stores.get(index).ok_or_else(|| Error::invalid("stores", format!("there is no store {index}")))
         };
-        let tasks = store(0)?;
+        let (tasks, clock) = (store(0)?, Arc::new(SystemClock));
         if (agents, allowances) == (0, 0) {
-            return Ok(Self { ports: tasks.clone(), outboxes: Vec::new() });
+            return Ok(Self { ports: tasks.clone(), outboxes: Vec::new(), clock });
         }
         let apart = Ports {
             agents: Arc::clone(&store(agents)?.agents),
@@ -64,7 +68,7 @@ impl Backends {
             let here = sides.into_iter().filter(|(at, _)| *at == index).map(|(_, side)| side).collect();
             outboxes.push(Outbox::open(other, tasks, here, keep_events).await?);
         }
-        Ok(Self { ports: Ports { ledger: Arc::new(Saga::new(apart.clone())), ..apart }, outboxes })
+        Ok(Self { ports: Ports { ledger: Arc::new(Saga::new(apart.clone())), ..apart }, outboxes, clock })
     }
 }
 
@@ -82,11 +86,12 @@ impl BackendUrls {
     /// # Errors
     /// What a back end says when it cannot be opened.
     pub async fn open(&self, options: &StoreOptions, keep_events: Duration) -> Result<Backends> {
-        let mut opened = vec![(place(&self.store), self.store.open(options).await?)];
+        let Opened { ports, clock } = self.store.open(options).await?;
+        let mut opened = vec![(place(&self.store), ports)];
         let agents = find_or_open(&mut opened, self.registry.as_ref(), options).await?;
         let allowances = find_or_open(&mut opened, self.allowance.as_ref(), options).await?;
         let stores: Vec<Ports> = opened.into_iter().map(|(_, ports)| ports).collect();
-        Backends::of(&stores, agents, allowances, keep_events).await
+        Ok(Backends { clock, ..Backends::of(&stores, agents, allowances, keep_events).await? })
     }
 
     /// Takes the lock of the one server of each file.
@@ -129,7 +134,7 @@ async fn find_or_open(
     if let Some(index) = opened.iter().position(|(other, _)| *other == place) {
         return Ok(index);
     }
-    let ports = place.open(options).await?;
+    let ports = place.open(options).await?.ports;
     for (index, (other, known)) in opened.iter().enumerate() {
         if may_be_one(other, &place) && are_one(known, &ports).await? {
             return Ok(index);

@@ -7,4 +7,4 @@ mod url;
 
 pub use backends::{BackendUrls, Backends};
 pub(crate) use mask::without_password;
-pub use url::{StoreOptions, StoreUrl};
+pub use url::{Opened, StoreOptions, StoreUrl};

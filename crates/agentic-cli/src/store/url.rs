@@ -4,6 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use agentic_client::{Client, remote_ports};
 use agentic_core::{
+    clock::{Clock, SystemClock},
     error::{Error, Result},
     memory::Memory,
     port::Ports,
@@ -36,6 +37,15 @@ pub enum StoreUrl {
     Redis(String),
     /// `http://…` or `https://…`: another server of agentic, which keeps it.
     Http(String),
+}
+
+/// A back end that is open.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// Every port.
+    pub ports: Ports,
+    /// What the servers of its tasks take the time from: this machine's clock, or that of the Redis that several share.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What a back end needs beside its URL.
@@ -107,18 +117,22 @@ impl StoreUrl {
     ///
     /// # Errors
     /// What the back end says when it cannot be opened.
-    pub async fn open(&self, options: &StoreOptions) -> Result<Ports> {
+    pub async fn open(&self, options: &StoreOptions) -> Result<Opened> {
+        let here = |ports| Opened { ports, clock: Arc::new(SystemClock) };
         match self {
-            Self::Memory => Ok(Memory::new().ports()),
+            Self::Memory => Ok(here(Memory::new().ports())),
             Self::Sqlite(path) => {
                 let path = path.clone();
                 let opening =
                     tokio::task::spawn_blocking(move || SqliteStore::open(&path, SqliteOptions::new()));
                 let opened =
                     opening.await.map_err(|error| Error::backend_from("opening the store", error))?;
-                Ok(opened?.ports())
+                Ok(here(opened?.ports()))
             }
-            Self::Redis(url) => Ok(RedisStore::connect(url, options.redis.clone()).await?.ports()),
+            Self::Redis(url) => {
+                let store = RedisStore::connect(url, options.redis.clone()).await?;
+                Ok(Opened { ports: store.ports(), clock: store.clock().await? })
+            }
             Self::Http(url) => {
                 let client = Client::builder(url);
                 let client = match &options.token {
@@ -128,7 +142,7 @@ impl StoreUrl {
                 let ports = remote_ports(client.build()?);
                 // A server that is away or does not know us is told now, and not by everything later.
                 ports.events.last().await?;
-                Ok(rpc::remote(Arc::new(Tenant(ports))))
+                Ok(here(rpc::remote(Arc::new(Tenant(ports)))))
             }
         }
     }

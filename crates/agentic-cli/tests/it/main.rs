@@ -3,16 +3,22 @@
 
 mod apart;
 mod budgets;
+mod connecting;
 mod crash;
 mod demo;
 mod failures;
+mod fleet;
 mod help;
 mod hostile;
 mod life;
 mod limits;
+mod outage;
 mod pairs;
+mod redis;
+mod replay;
 mod sandbox;
 mod serving;
 mod settings;
 mod swarm;
 mod tasks;
+mod torture;

@@ -64,7 +64,7 @@ impl EventLog for Relayed {
 
 /// A fleet with the tasks on one store and all else on another.
 async fn apart(tasks: Ports, others: Ports) -> Fixture {
-    let Backends { ports, outboxes } = Backends::of(&[tasks, others], 1, 1, KEEP).await.unwrap();
+    let Backends { ports, outboxes, .. } = Backends::of(&[tasks, others], 1, 1, KEEP).await.unwrap();
     let [outbox] = <[Outbox; 1]>::try_from(outboxes).unwrap();
     let stop = CancellationToken::new();
     tokio::spawn({
@@ -80,7 +80,7 @@ async fn apart(tasks: Ports, others: Ports) -> Fixture {
 async fn sqlite() -> (Ports, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let url = StoreUrl::Sqlite(dir.path().join("agentic.db"));
-    (url.open(&StoreOptions::new()).await.unwrap(), dir)
+    (url.open(&StoreOptions::new()).await.unwrap().ports, dir)
 }
 
 /// Keys of its own on the Redis that is given, or on one of its own.
@@ -90,7 +90,7 @@ async fn redis() -> (Ports, Option<RedisServer>) {
     let (url, options) = (StoreUrl::Redis(url), StoreOptions::new().redis(redis));
     for _ in 0..200 {
         match url.open(&options).await {
-            Ok(ports) => return (ports, own),
+            Ok(opened) => return (opened.ports, own),
             // A server that was just started is not there at once.
             Err(error) => assert!(error.is_retryable(), "{error:?}"),
         }

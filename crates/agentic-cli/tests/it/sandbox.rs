@@ -24,6 +24,9 @@ pub(crate) struct Sandbox {
     variables: Vec<(String, String)>,
 }
 
+/// Where a server keeps its token below the home.
+const TOKEN: &str = ".local/state/agentic/token";
+
 /// What a command left.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -62,6 +65,14 @@ impl Sandbox {
         fs::write(path, text).unwrap();
     }
 
+    /// With the token that its server is to have.
+    pub(crate) fn with_token(self, token: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.write(TOKEN, token);
+        fs::set_permissions(self.home(TOKEN), fs::Permissions::from_mode(0o600)).unwrap();
+        self
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agentic"));
         command
@@ -96,12 +107,13 @@ impl Sandbox {
         serde_json::from_str(&self.ok(&[&["--json"], args].concat())).unwrap()
     }
 
-    /// Starts a server on a free port, in the default data directory.
+    /// Starts a server on a free port, in the default data directory; its log is `server.log` below the home.
     pub(crate) fn serve(self, args: &[&str]) -> Served {
+        let log = fs::File::create(self.home("server.log")).unwrap();
         let mut child = self
             .command(&[&["--json", "serve", "--listen", "127.0.0.1:0"], args].concat())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -119,6 +131,17 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// Where it is.
+    pub(crate) fn base_url(&self) -> String {
+        let found = self.sandbox.variables.iter().rfind(|(name, _)| name == "AGENTIC_BASE_URL");
+        found.unwrap().1.clone()
+    }
+
+    /// Its admin token.
+    pub(crate) fn token(&self) -> String {
+        fs::read_to_string(self.sandbox.home(TOKEN)).unwrap().trim().to_owned()
+    }
+
     /// Starts a worker whose command is a shell script.
     pub(crate) fn worker(&self, args: &[&str], script: &str) -> Running {
         let log =
