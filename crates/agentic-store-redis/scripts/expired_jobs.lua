@@ -1,10 +1,6 @@
--- Reads the open jobs whose reservation has run out, longest ago first in either part.
--- ARGV: now, limit. Answers ok with the jobs, those not yet seen to have run out after the others.
-local limit = take()
-local jobs = {}
-for _, key in ipairs({ 'lapsed', 'open' }) do
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. key, '-inf', NOW, 'LIMIT', 0, limit)) do
-    jobs[#jobs + 1] = flat(load_job(id))
-  end
-end
-return { 'ok', jobs }
+-- Reads a part of the open jobs whose reservation has run out, longest ago first.
+-- ARGV: now, 'lapsed' (seen to have run out) or 'open' (not yet), from which score on, how many.
+-- Answers ok with the jobs, and how many they are and where the next part begins.
+local ids, next_part = run_out(take(), take(), take())
+for i, id in ipairs(ids) do ids[i] = flat(load_job(id)) end
+return { 'ok', ids, next_part }

@@ -1,7 +1,7 @@
 -- Marks agents offline that were last heard of before an instant.
--- ARGV: now, before, limit. Answers ok with their ids, ascending.
+-- ARGV: now, before, limit. Answers ok with their ids, ascending: where many are silent, of those that are so longest.
 local before, limit = take(), tonumber(take())
-local silent = redis.call('ZRANGEBYSCORE', P .. 'heard', '-inf', '(' .. before)
+local silent = redis.call('ZRANGEBYSCORE', P .. 'heard', '-inf', '(' .. before, 'LIMIT', 0, 1000)
 table.sort(silent)
 local ids = {}
 for i = 1, math.min(limit, #silent) do

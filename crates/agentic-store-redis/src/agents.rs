@@ -21,6 +21,9 @@ use crate::{
 /// How many agents one step of a listing reads.
 const PAGE: usize = 500;
 
+/// How many agents one step marks offline.
+const STEP: usize = 100;
+
 /// Three heartbeats, in milliseconds: what a sign of life lasts.
 fn sign_of_life(store: &RedisStore) -> u128 {
     (store.inner.options.heartbeat * 3).as_millis().max(1)
@@ -94,8 +97,18 @@ impl AgentRegistry for RedisStore {
     }
 
     async fn reap(&self, reap: Reap) -> Result<Vec<AgentId>> {
-        let args = Args::at(reap.now).time(reap.now.minus(reap.ttl)).value(reap.limit);
-        let ids = self.ask(&script::REAP, args).await?.list()?.into_texts()?;
-        ids.iter().map(|id| id.parse()).collect()
+        let mut ids: Vec<AgentId> = Vec::new();
+        loop {
+            let step = STEP.min(reap.limit - ids.len());
+            let args = Args::at(reap.now).time(reap.now.minus(reap.ttl)).value(step);
+            let found = self.ask(&script::REAP, args).await?.list()?.into_texts()?;
+            for id in &found {
+                ids.push(id.parse()?);
+            }
+            if found.len() < step || ids.len() == reap.limit {
+                ids.sort_unstable();
+                return Ok(ids);
+            }
+        }
     }
 }

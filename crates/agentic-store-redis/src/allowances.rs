@@ -29,13 +29,17 @@ use crate::{
     rows::{Snapshot, StoredLimit, job, limit, limit_field, price_text, refused, stored_limits},
     script,
     store::{Answer, RedisStore},
+    tasks::Part,
 };
 
 /// How many entries of the ledger one step of a verification reads.
 const ENTRIES: &str = "1000";
 
 /// How many agents one step reads the load of.
-const PAGE: usize = 1_000;
+const PAGE: usize = 250;
+
+/// How many meters one step reads; a window may have 61 buckets.
+const METERS: usize = 10;
 
 /// How often a verification begins anew because the ledger was folded under it.
 const VERIFICATIONS: usize = 5;
@@ -243,15 +247,18 @@ impl AllowanceStore for RedisStore {
     }
 
     async fn readings(&self, keys: &[MeterKey], now: Timestamp) -> Result<Vec<Reading>> {
-        let limits: Vec<Limit> = keys.iter().map(|key| Limit { key: key.clone(), cap: None }).collect();
-        let args = Args::at(now).json(&stored_limits(&limits))?;
-        let answers = self.ask(&script::READINGS, args).await?.lists()?;
-        let reading = |(key, mut reply): (&MeterKey, Reply)| {
-            let reserved = held(&mut reply)?.of(key.meter);
-            let buckets = buckets(&mut reply)?;
-            Ok(Reading { used: used(&buckets), reserved, buckets })
-        };
-        keys.iter().zip(answers).map(reading).collect()
+        let mut readings = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(METERS) {
+            let limits: Vec<Limit> = keys.iter().map(|key| Limit { key: key.clone(), cap: None }).collect();
+            let args = Args::at(now).json(&stored_limits(&limits))?;
+            let answers = self.ask(&script::READINGS, args).await?.lists()?;
+            for (key, mut reply) in keys.iter().zip(answers) {
+                let reserved = held(&mut reply)?.of(key.meter);
+                let buckets = buckets(&mut reply)?;
+                readings.push(Reading { used: used(&buckets), reserved, buckets });
+            }
+        }
+        Ok(readings)
     }
 
     async fn active_jobs(&self, agents: &[AgentId], now: Timestamp) -> Result<Vec<u32>> {
@@ -325,10 +332,21 @@ impl AllowanceStore for RedisStore {
     }
 
     async fn expired(&self, expired: ExpiredJobs) -> Result<Vec<Job>> {
-        let args = Args::at(expired.now).value(expired.limit);
-        let found = self.ask(&script::EXPIRED_JOBS, args).await?.lists()?;
-        let mut jobs =
-            found.into_iter().map(|cells| job(&cells.into_cells()?)).collect::<Result<Vec<_>>>()?;
+        let mut jobs: BTreeMap<JobId, Job> = BTreeMap::new();
+        // In the order in which jobs move, so that one that moves meanwhile is seen twice and never missed.
+        for key in ["open", "lapsed"] {
+            let mut part = Part::first(expired.limit);
+            while let Some(args) = part.ask(Args::at(expired.now).value(key)) {
+                let mut reply = self.ask(&script::EXPIRED_JOBS, args).await?;
+                for cells in reply.lists()? {
+                    let job = job(&cells.into_cells()?)?;
+                    part.is_new(&job.id);
+                    jobs.insert(job.id.clone(), job);
+                }
+                part.read(&mut reply)?;
+            }
+        }
+        let mut jobs: Vec<Job> = jobs.into_values().collect();
         jobs.sort_by(|a, b| (a.expires_at, &a.id).cmp(&(b.expires_at, &b.id)));
         jobs.truncate(expired.limit);
         Ok(jobs)

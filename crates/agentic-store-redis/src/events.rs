@@ -21,6 +21,9 @@ use crate::{
     store::{Answer, RedisStore},
 };
 
+/// How many events one step reads.
+const PAGE: usize = 250;
+
 /// How many entries of the ledger one step folds.
 const FOLD: usize = 200;
 
@@ -56,14 +59,28 @@ impl EventLog for RedisStore {
     }
 
     async fn after(&self, cursor: EventId, limit: usize) -> Result<EventPage> {
-        match self.run(&script::AFTER, Args::timeless().value(cursor).value(limit)).await? {
-            Answer::Said(mut reply) => {
-                let detail = format!("events up to {} were trimmed; start again from there", reply.text()?);
-                Err(Error::conflict(ConflictCode::CursorTrimmed, detail))
-            }
-            other => {
-                let events = other.ok()?.lists()?.into_iter().map(event).collect::<Result<Vec<_>>>()?;
-                Ok(EventPage { cursor: events.last().map_or(cursor, |event| event.id), events })
+        let mut page = EventPage { cursor, events: Vec::new() };
+        loop {
+            let step = PAGE.min(limit - page.events.len());
+            match self.run(&script::AFTER, Args::timeless().value(page.cursor).value(step)).await? {
+                // What was read before it was trimmed is a page.
+                Answer::Said(_) if !page.events.is_empty() => return Ok(page),
+                Answer::Said(mut reply) => {
+                    let detail =
+                        format!("events up to {} were trimmed; start again from there", reply.text()?);
+                    return Err(Error::conflict(ConflictCode::CursorTrimmed, detail));
+                }
+                other => {
+                    let found = other.ok()?.lists()?;
+                    let more = found.len() == step;
+                    for entry in found {
+                        page.events.push(event(entry)?);
+                    }
+                    page.cursor = page.events.last().map_or(cursor, |event| event.id);
+                    if !more || page.events.len() == limit {
+                        return Ok(page);
+                    }
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The port of tasks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use agentic_core::{
     attempt::{Attempt, Ending, Next},
@@ -33,7 +33,7 @@ use crate::{
 /// How many tasks one step of a walk looks at.
 const LOOK: usize = 500;
 
-/// How many tasks one step moves or deletes.
+/// How many tasks one step moves, deletes or answers.
 const STEP: usize = 100;
 
 /// The most steps in which the dependents of completed tasks are released, 100 a step.
@@ -138,6 +138,48 @@ pub(crate) fn start_args(args: Args, start: &StartAttempt) -> Args {
         .maybe(start.incarnation)
 }
 
+/// Where a walk over what ran out is, as `run_out` of `scripts/lib/tasks.lua` has it. Each part begins with what the one
+/// before it ended with, so that nothing is missed when others leave the set meanwhile.
+#[derive(Debug)]
+pub(crate) struct Part {
+    from: String,
+    /// How many of that score were seen.
+    same: usize,
+    limit: usize,
+    asked: usize,
+    seen: HashSet<JobId>,
+    ended: bool,
+}
+
+impl Part {
+    /// Before the first of at most so many.
+    pub(crate) fn first(limit: usize) -> Self {
+        let (from, seen) = ("-inf".to_owned(), HashSet::new());
+        Self { from, same: 0, limit, asked: 0, seen, ended: false }
+    }
+
+    /// The arguments that ask for the next part, if there may be one.
+    pub(crate) fn ask(&mut self, args: Args) -> Option<Args> {
+        let left = self.limit.saturating_sub(self.seen.len());
+        self.asked = STEP.min(left) + self.same;
+        (left > 0 && !self.ended).then(|| args.value(&self.from).value(self.asked))
+    }
+
+    /// Whether it was not seen before.
+    pub(crate) fn is_new(&mut self, id: &JobId) -> bool {
+        self.seen.insert(id.clone())
+    }
+
+    /// Goes on to the next part; a short one was the last.
+    pub(crate) fn read(&mut self, reply: &mut Reply) -> Result<()> {
+        let mut next = reply.list()?;
+        self.ended = next.parse::<usize>()? < self.asked;
+        self.from = next.text()?;
+        self.same = next.parse()?;
+        Ok(())
+    }
+}
+
 /// An ending for `take_ending`.
 pub(crate) fn ending_args(args: Args, end: &EndAttempt) -> Result<Args> {
     let (kind, said, next) = match &end.ending {
@@ -223,7 +265,7 @@ impl TaskStore for RedisStore {
                 .maybe(created_at)
                 .maybe(id)
                 .value(LOOK)
-                .value((page.limit - found.len()).min(LOOK));
+                .value((page.limit - found.len()).min(STEP));
             let mut reply = self.ask(&script::LIST, filter.labels.iter().fold(args, Args::value)).await?;
             last = reply.maybe()?.zip(reply.maybe()?);
             for item in reply.lists()? {
@@ -402,13 +444,21 @@ impl TaskStore for RedisStore {
     }
 
     async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<(Task, Attempt)>> {
-        let found = self.ask(&script::EXPIRED_ATTEMPTS, Args::at(now).value(limit)).await?.lists()?;
-        let pair = |mut reply: Reply| {
-            let task = task_row(&reply.cells()?)?.task;
-            let id = JobId::new(task.id.clone(), task.attempt);
-            Ok((task, attempt(id, &reply.cells()?)?))
-        };
-        found.into_iter().map(pair).collect()
+        let mut found = Vec::new();
+        let mut part = Part::first(limit);
+        while let Some(args) = part.ask(Args::at(now)) {
+            let mut reply = self.ask(&script::EXPIRED_ATTEMPTS, args).await?;
+            for mut pair in reply.lists()? {
+                let task = task_row(&pair.cells()?)?.task;
+                let id = JobId::new(task.id.clone(), task.attempt);
+                if part.is_new(&id) {
+                    found.push((task, attempt(id, &pair.cells()?)?));
+                }
+            }
+            part.read(&mut reply)?;
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     async fn history(&self, id: &TaskId, after: EventId, limit: usize) -> Result<Vec<Event>> {

@@ -60,6 +60,18 @@ local function is_over(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled'
 end
 
+-- What of a set ran out by now, longest ago first: so many from a score on; and how many these are, the last score, and
+-- how many have that one. Who goes on from there is given these again: others may leave the set meanwhile.
+local function run_out(key, from, count)
+  local found = redis.call('ZRANGEBYSCORE', P .. key, from, NOW, 'WITHSCORES', 'LIMIT', 0, count)
+  local ids, last, same = {}, found[#found], 0
+  for i = 1, #found, 2 do
+    ids[#ids + 1] = found[i]
+    if found[i + 1] == last then same = same + 1 end
+  end
+  return ids, { n(#ids), last or from, n(same) }
+end
+
 -- Moves a task in the indexes from where `was` stands to where `t` does; either may be nil.
 local function index(t, was)
   local id = (t or was).id
