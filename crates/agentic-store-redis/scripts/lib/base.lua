@@ -27,7 +27,7 @@ end
 
 -- A whole number as text; Lua's own way has 14 digits only.
 local function n(x)
-  return string.format('%.0f', x)
+  return string.format('%d', x)
 end
 
 -- A text as JSON.
