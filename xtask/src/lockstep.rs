@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    path::Path,
     str::FromStr,
 };
 
@@ -16,6 +17,8 @@ use crate::{
 
 /// Operations of one seed, in a world of its own; a longer one only grows slower.
 const WORLD: u64 = 1_000;
+/// Files in memory: whether the answers agree does not hang on the disk, and SQLite waits for it at each of them.
+const MEMORY: &str = "/dev/shm";
 const TESTS: &str = "(package(agentic-store-sqlite) or package(agentic-store-redis)) and test(/^lockstep::.*_agrees_with_memory$/)";
 
 /// How much to run, and from where.
@@ -72,5 +75,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     nextest.env("AGENTIC_TEST_SEED", seed.to_string());
     nextest.env("AGENTIC_TEST_WORLDS", worlds.to_string());
     nextest.env("AGENTIC_TEST_STEPS", WORLD.to_string());
+    if Path::new(MEMORY).is_dir() {
+        nextest.env("TMPDIR", MEMORY);
+    }
     command::run(nextest.args(["-E", TESTS]))
 }
