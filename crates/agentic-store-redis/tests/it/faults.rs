@@ -50,7 +50,7 @@ async fn a_stopped_server_is_unavailable_and_goes_on() {
 
 #[tokio::test]
 async fn a_killed_server_comes_back_with_what_it_acknowledged() {
-    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "everysec"]);
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
     let store = connect(&server.url, options()).await;
     let fx = Fixture::new(store.ports());
     for name in ["a", "b", "c"] {
