@@ -78,13 +78,13 @@ async fn each_arrives_once_and_in_order() {
         add(&*tasks.events, EventType::TaskUpdated, 0..0, 1).await;
         tokio::task::yield_now().await;
     }
-    while numbers(&*tasks.events).await.len() < 1_200 {
+    let spared = |relays: &[(Arc<Faulty>, _)]| relays.iter().any(|(faults, _)| faults.injected() == (0, 0));
+    while numbers(&*tasks.events).await.len() < 1_200 || spared(&relays) {
         tokio::task::yield_now().await;
     }
     stop.cancel();
-    for (injected, relay) in relays {
+    for (_, relay) in relays {
         relay.await.unwrap();
-        assert_ne!(injected.injected(), (0, 0), "faults were injected");
     }
     assert_eq!(numbers(&*tasks.events).await, (0..1_200).collect::<Vec<_>>());
     assert_eq!(outbox(&store, &tasks).await.relay().await.unwrap(), 0);
