@@ -181,19 +181,14 @@ CREATE TABLE entries (
     moves    TEXT NOT NULL -- JSON: [scope, meter, period, bucket, delta]
 ) STRICT;
 
-CREATE INDEX entries_agent ON entries (agent_id);
-
 CREATE TABLE opening (
-    scope    TEXT NOT NULL,
-    meter    TEXT NOT NULL,
-    period   TEXT NOT NULL,
-    bucket   INTEGER NOT NULL,
-    value    INTEGER NOT NULL,
-    frees_at INTEGER, -- when the bucket stops counting; absent = never
+    scope  TEXT NOT NULL,
+    meter  TEXT NOT NULL,
+    period TEXT NOT NULL,
+    bucket INTEGER NOT NULL,
+    value  INTEGER NOT NULL,
     PRIMARY KEY (scope, meter, period, bucket)
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX opening_due ON opening (frees_at) WHERE frees_at IS NOT NULL;
 
 -- AUTOINCREMENT: a number is never given twice, not even after the newest events were trimmed.
 CREATE TABLE events (

@@ -1,4 +1,4 @@
--- Budgets, and prices by category of tokens.
+-- Budgets, prices by category of tokens, and a ledger that is read by agent and forgets what counts no more.
 
 CREATE TABLE budgets (
     scope   TEXT NOT NULL PRIMARY KEY,
@@ -14,3 +14,9 @@ ALTER TABLE quotas ADD COLUMN price_reasoning INTEGER;
 
 -- Where the money of a charge comes from: 'priced' or 'reported'; absent = it moved none.
 ALTER TABLE entries ADD COLUMN cost_source TEXT;
+
+CREATE INDEX entries_agent ON entries (agent_id);
+
+-- When the bucket stops counting; absent = never, or folded before there was this column.
+ALTER TABLE opening ADD COLUMN frees_at INTEGER;
+CREATE INDEX opening_due ON opening (frees_at) WHERE frees_at IS NOT NULL;

@@ -4,6 +4,10 @@ use std::{fs, sync::Barrier};
 
 use agentic_core::task::TaskStatus;
 use agentic_store_sqlite::{ServeLock, SqliteOptions, SqliteStore, Synchronous};
+use agentic_testkit::{
+    Fixture,
+    given::{done, end, figures, finish, t},
+};
 
 use crate::world::{World, submit};
 
@@ -20,6 +24,23 @@ async fn what_was_written_stands_in_the_file() {
         world.open_with(SqliteOptions::new().synchronous(Synchronous::Normal)).ports().tasks.counts().await;
     assert_eq!(counts.unwrap()[&TaskStatus::Pending], 1);
     assert!(!fs::exists(world.path().with_extension("db-wal")).unwrap(), "the last handle cleans up");
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_schema_is_brought_up_to_date() {
+    let world = World::new();
+    drop(world.open());
+    let owner: i64 = world.raw().pragma_query_value(None, "application_id", |row| row.get(0)).unwrap();
+    fs::remove_file(world.path()).unwrap();
+    let raw = world.raw();
+    raw.execute_batch(include_str!("../../migrations/0001_first.sql")).unwrap();
+    raw.pragma_update(None, "application_id", owner).unwrap();
+    raw.pragma_update(None, "user_version", 1).unwrap();
+    drop(raw);
+    let fx = Fixture::new(world.open().ports());
+    let job = fx.running("a", "w").await;
+    fx.ledger.finish(finish(end(&job, "w", done("well"), t(1)), Some(figures(1, 1)))).await.unwrap();
+    fx.check().await;
 }
 
 #[test]
