@@ -356,6 +356,12 @@ pub struct UsageAnswer {
     /// Tokens left under the tightest limit; absent = unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_tokens: Option<Amount>,
+    /// Micro-dollars that the job was charged so far, over all its models.
+    #[serde(default)]
+    pub cost_micros: Amount,
+    /// Where they come from: `priced` as soon as a part of them does; absent where nobody says what the job costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_source: Option<CostBasis>,
     /// The job was never admitted: charged all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unadmitted: bool,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     agent::{AgentInfo, AgentSpec},
+    allowance::CostBasis,
     amount::Amount,
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
@@ -335,6 +336,12 @@ pub struct AttemptDirective {
     /// Tokens left under the tightest limit; absent = unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_tokens: Option<Amount>,
+    /// Micro-dollars that its job was charged so far.
+    #[serde(default)]
+    pub cost_micros: Amount,
+    /// Where they come from; absent where nobody says what the job costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_source: Option<CostBasis>,
 }
 
 /// One line of `GET /api/lanes`.

@@ -85,10 +85,11 @@ pub struct Line {
 }
 
 impl Line {
-    /// Where its cost comes from: the agent, or its price; `None` where it has neither.
+    /// Where its cost comes from: the agent, or its price; `None` where it has neither. A report below what was charged at
+    /// the price changes nothing, so the cost is the price's still.
     pub fn cost_source(&self) -> Option<CostBasis> {
-        let reported = self.high.cost_micros.map(|_| CostBasis::Reported);
-        reported.or(self.price.map(|_| CostBasis::Priced))
+        let reported = self.high.cost_micros == Some(self.cost);
+        if reported { Some(CostBasis::Reported) } else { self.price.map(|_| CostBasis::Priced) }
     }
 
     /// Takes a cumulative report, and says what it adds.
@@ -169,6 +170,18 @@ impl Job {
     /// All tokens used so far.
     pub fn gross(&self) -> Amount {
         self.lines.iter().map(|line| line.high.tokens()).sum()
+    }
+
+    /// Micro-dollars charged so far.
+    pub fn cost(&self) -> Amount {
+        self.lines.iter().map(|line| line.cost).sum()
+    }
+
+    /// Where its cost comes from; `Priced` as soon as a part of it does, `None` where it has no cost.
+    pub fn cost_source(&self) -> Option<CostBasis> {
+        let mut sources = self.lines.iter().filter_map(Line::cost_source);
+        let first = sources.next()?;
+        Some(sources.find(|source| *source == CostBasis::Priced).unwrap_or(first))
     }
 
     /// Whether it holds anything at `now`; at its expiry it does not.
@@ -363,6 +376,29 @@ mod tests {
     }
 
     #[test]
+    fn a_cost_is_priced_as_soon_as_a_part_of_it_is() {
+        let line = |price: Option<Price>, reported: Option<u32>, cost: u32| Line {
+            model: None,
+            price,
+            limits: vec![],
+            high: Figures { cost_micros: reported.map(Amount::from), ..Figures::default() },
+            cost: cost.into(),
+        };
+        let price = Some(Price::flat(1u32.into(), Amount::ZERO));
+        let (priced, reported, neither) =
+            (line(price, None, 7), line(price, Some(9), 9), line(None, None, 0));
+        let of = |lines: &[&Line]| {
+            let job = Job { lines: lines.iter().map(|line| (*line).clone()).collect(), ..job(&[]) };
+            (job.cost().get(), job.cost_source())
+        };
+        assert_eq!(of(&[&neither]), (0, None));
+        assert_eq!(of(&[&line(None, Some(0), 0)]), (0, Some(CostBasis::Reported)), "nothing, as reported");
+        assert_eq!(of(&[&neither, &reported]), (9, Some(CostBasis::Reported)));
+        assert_eq!(of(&[&reported, &priced]), (16, Some(CostBasis::Priced)));
+        assert_eq!(of(&[&priced, &reported]), (16, Some(CostBasis::Priced)));
+    }
+
+    #[test]
     fn a_reported_cost_replaces_the_computed_one_and_never_shrinks() {
         let price = Price::flat(1_000_000u32.into(), Amount::ZERO);
         let mut line = Line {
@@ -381,8 +417,9 @@ mod tests {
         assert_eq!(line.grow(figures(10, None)), Growth::default(), "replayed");
         assert_eq!(line.cost_source(), Some(CostBasis::Priced));
         assert_eq!(line.grow(figures(20, Some(5))).cost, Amount::ZERO, "below what was charged");
-        assert_eq!(line.cost_source(), Some(CostBasis::Reported));
+        assert_eq!(line.cost_source(), Some(CostBasis::Priced), "what was charged at the price stands");
         assert_eq!(line.grow(figures(20, Some(25))).cost, 15u32.into());
+        assert_eq!(line.cost_source(), Some(CostBasis::Reported));
         assert_eq!(line.grow(figures(5, None)), Growth::default(), "reordered");
     }
 }

@@ -105,6 +105,8 @@ impl AgentService {
                 // Rounded down: a worker must never believe in a lease that has ended.
                 lease_secs: answer.lease_expires_at.map(|at| at.since(now).as_secs()),
                 remaining_tokens: answer.remaining_tokens,
+                cost_micros: answer.cost_micros,
+                cost_source: answer.cost_source,
             })
             .collect();
         Ok(HeartbeatAnswer { agent: self.with_load(agent).await?, directives })

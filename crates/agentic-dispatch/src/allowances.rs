@@ -418,7 +418,7 @@ fn key(scope: Scope, meter: Meter, window: Window) -> MeterKey {
 }
 
 fn from_beat(answer: BeatAnswer) -> UsageAnswer {
-    let BeatAnswer { directive, reason, remaining_tokens, .. } = answer;
+    let BeatAnswer { directive, reason, remaining_tokens, cost_micros, cost_source, .. } = answer;
     let late = directive == Directive::Stop && reason.as_deref() == Some("lease_lost");
-    UsageAnswer { directive, reason, remaining_tokens, unadmitted: false, late }
+    UsageAnswer { directive, reason, remaining_tokens, cost_micros, cost_source, unadmitted: false, late }
 }

@@ -15,6 +15,7 @@
 use agentic_core::{
     agent::AgentStatus,
     allowance::UsageAnswer,
+    amount::Amount,
     attempt::{Attempt, AttemptOutcome},
     clock::Timestamp,
     engine::{agents::check_incarnation, ledger::MAX_BEAT},
@@ -130,6 +131,8 @@ impl Saga {
             reason: Some(reason.to_owned()),
             lease_expires_at: None,
             remaining_tokens: None,
+            cost_micros: Amount::ZERO,
+            cost_source: None,
         };
         let job = self.ports.allowances.job(&named.job).await?;
         let Some(job) = job.filter(|job| job.agent_id == beat.agent_id) else {
@@ -138,13 +141,20 @@ impl Saga {
         let (attempt, lease) = match self.held_by(beat, named).await? {
             Ok((attempt, lease)) if self.begin(beat, &attempt, &job).await? => (attempt, lease),
             refused => {
-                if let Some(figures) = named.figures {
-                    self.charge(&job, figures, now).await?;
-                }
-                return Ok(stop(refused.err().unwrap_or("lease_lost")));
+                let (cost_micros, cost_source) = match named.figures {
+                    Some(figures) => {
+                        let said = self.charge(&job, figures, now).await?;
+                        (said.cost_micros, said.cost_source)
+                    }
+                    None => (job.cost(), job.cost_source()),
+                };
+                let reason = refused.err().unwrap_or("lease_lost");
+                return Ok(BeatAnswer { cost_micros, cost_source, ..stop(reason) });
             }
         };
         let standing = self.charge(&job, named.figures.unwrap_or_default(), now).await?;
+        let UsageAnswer { cost_micros, cost_source, .. } = standing;
+        let stop = |reason: &str| BeatAnswer { cost_micros, cost_source, ..stop(reason) };
         if attempt.deadline.is_some_and(|deadline| deadline <= now) {
             return Ok(stop("time_bound"));
         }
@@ -173,6 +183,8 @@ impl Saga {
             reason: standing.reason,
             lease_expires_at: Some(expires_at),
             remaining_tokens: standing.remaining_tokens,
+            cost_micros,
+            cost_source,
         })
     }
 

@@ -1,6 +1,7 @@
 -- Starts and renews the named attempts of one start of an agent, and charges their growth.
 -- ARGV: now, how long ended jobs are kept (ms), agent, incarnation, then for each attempt job, task, number and figures.
--- Answers ok with directive, reason, lease and what remains, for each; or again.
+-- Answers ok with directive, reason, lease, what remains, what the job was charged and where that comes from, for each;
+-- or again.
 local keep, agent, incarnation = take(), take(), maybe()
 if sweep() then return { 'again' } end
 
@@ -17,6 +18,14 @@ local function stop(reason, lease)
   return { 'stop', reason, lease or '', '' }
 end
 
+-- An answer with what the job was charged; without a job nothing.
+local function costing(answer, j)
+  local cost, source = 0, nil
+  if j then cost, source = cost_of(j) end
+  answer[5], answer[6] = n(cost), source or ''
+  return answer
+end
+
 -- The attempt, if it runs or begins now; nil when it is not the agent's.
 local function begin(s, t, j)
   local attempt, _, only_now = prepare_start(s, t)
@@ -31,7 +40,7 @@ end
 
 local function beat(id, task, number, figures)
   local was = load_job(id)
-  if not was or was.agent_id ~= agent then return stop('lease_lost') end
+  if not was or was.agent_id ~= agent then return costing(stop('lease_lost')) end
   local j = copy(was)
   local t = load_hot(task)
   local attempt, lost
@@ -46,7 +55,7 @@ local function beat(id, task, number, figures)
   if figures then charge(j, 0, figures) end
   if lost then
     put_job(j, was, keep)
-    return stop(lost)
+    return costing(stop(lost), j)
   end
   local directive, reason, remaining = stand(j, 0)
   local answer
@@ -64,7 +73,7 @@ local function beat(id, task, number, figures)
     answer = { directive, reason or '', j.expires_at, remaining and n(remaining) or '' }
   end
   put_job(j, was, keep)
-  return answer
+  return costing(answer, j)
 end
 
 local answers = {}

@@ -1,7 +1,7 @@
 -- Charges the growth since the highest report, whatever the state of the job.
 -- ARGV: now, how long ended jobs are kept (ms), what an admission of the job would ask if it was never admitted, the
--- model of the report, the figures. Answers ok with directive, reason, what remains, and whether the job was not
--- admitted and is late.
+-- model of the report, the figures. Answers ok with directive, reason, what remains, what the job was charged and where
+-- that comes from, and whether the job was not admitted and is late.
 local keep, a, model, figures = take(), take_admission(), maybe(), take_figures()
 local was = load_job(a.job)
 local j
@@ -28,5 +28,8 @@ if model then
 end
 charge(j, line, figures)
 local directive, reason, remaining = stand(j, line)
+local cost, source = cost_of(j)
 put_job(j, was, keep)
-return { 'ok', directive, reason or '', remaining and n(remaining) or '', j.unadmitted or '', j.late or '' }
+return {
+  'ok', directive, reason or '', remaining and n(remaining) or '', n(cost), source or '', j.unadmitted or '', j.late or ''
+}

@@ -315,6 +315,8 @@ impl AllowanceStore for RedisStore {
             directive: named(&reply.text()?)?,
             reason: reply.maybe()?,
             remaining_tokens: reply.parse_maybe()?,
+            cost_micros: reply.parse()?,
+            cost_source: reply.maybe()?.as_deref().map(named).transpose()?,
             unadmitted: reply.maybe()?.is_some(),
             late: reply.maybe()?.is_some(),
         })

@@ -64,6 +64,8 @@ impl Ledger for RedisStore {
                 reason: (!going_on || !reason.is_empty()).then_some(reason),
                 lease_expires_at: reply.parse_maybe()?.map(agentic_core::clock::Timestamp::from_millis),
                 remaining_tokens: reply.parse_maybe()?,
+                cost_micros: reply.parse()?,
+                cost_source: reply.maybe()?.as_deref().map(named).transpose()?,
             })
         };
         beat.attempts.into_iter().zip(answers).map(answer).collect()

@@ -2,6 +2,7 @@
 
 use agentic_client::Client;
 use agentic_core::{
+    allowance::CostBasis,
     amount::Amount,
     clock::Timestamp,
     id::AgentId,
@@ -83,14 +84,15 @@ async fn read(
 }
 
 fn print(session: &Session, agent: &AgentId, page: &EntryPage) -> Result<(), Failure> {
-    let mut table = Table::new(&["AT", "KIND", "JOB", "MODEL", "MOVED"]);
-    for Entry { kind, at, job, model, moves, .. } in &page.entries {
+    let mut table = Table::new(&["AT", "KIND", "JOB", "MODEL", "COST IS", "MOVED"]);
+    for Entry { kind, at, job, model, cost_source, moves, .. } in &page.entries {
         let (job, model) = (or_dash(job.as_ref()), or_dash(model.as_ref()));
-        table.row([at.to_string(), kind.to_string(), job, model, moved(moves)]);
+        let source = or_dash(cost_source.map(CostBasis::as_str));
+        table.row([at.to_string(), kind.to_string(), job, model, source, moved(moves)]);
     }
     if !page.opening.is_empty() {
-        let [at, kind] = ["-", "opening"].map(str::to_owned);
-        table.row([at, kind, "-".to_owned(), "-".to_owned(), moved(&page.opening)]);
+        let [at, kind, job, model, source] = ["-", "opening", "-", "-", "-"].map(str::to_owned);
+        table.row([at, kind, job, model, source, moved(&page.opening)]);
     }
     if table.is_empty() {
         session.printer.note(&format!("nothing was booked for {agent}"));

@@ -335,6 +335,8 @@ fn beat_one(rows: &mut dyn Rows, beat: &Beat, attempt: &BeatAttempt) -> Result<B
         reason: Some(reason.to_owned()),
         lease_expires_at: None,
         remaining_tokens: None,
+        cost_micros: Amount::ZERO,
+        cost_source: None,
     };
     let Some(mut job) = rows.job(&attempt.job)?.filter(|job| job.agent_id == beat.agent_id) else {
         return Ok(stop("lease_lost"));
@@ -347,6 +349,8 @@ fn beat_one(rows: &mut dyn Rows, beat: &Beat, attempt: &BeatAttempt) -> Result<B
     if let Some(figures) = attempt.figures {
         charge(rows, &mut job, 0, figures, now)?;
     }
+    let (cost_micros, cost_source) = (job.cost(), job.cost_source());
+    let stop = |reason: &str| BeatAnswer { cost_micros, cost_source, ..stop(reason) };
     let (row, record) = match held {
         Ok(held) => held,
         Err(reason) => {
@@ -380,6 +384,8 @@ fn beat_one(rows: &mut dyn Rows, beat: &Beat, attempt: &BeatAttempt) -> Result<B
             reason: standing.reason,
             lease_expires_at: Some(job.expires_at),
             remaining_tokens: standing.remaining_tokens,
+            cost_micros,
+            cost_source,
         }
     };
     rows.put_job(job)?;
@@ -535,8 +541,11 @@ fn close(rows: &mut dyn Rows, job: &mut Job, outcome: JobOutcome, now: Timestamp
         };
         book(rows, entry)?;
     }
-    let cost: Amount = job.lines.iter().map(|line| line.cost).sum();
-    let figures = json!({ "tokens": job.gross(), "cost_micros": cost, "refunded_tokens": refunded });
+    let mut figures =
+        json!({ "tokens": job.gross(), "cost_micros": job.cost(), "refunded_tokens": refunded });
+    if let Some(source) = job.cost_source() {
+        figures["cost_source"] = json!(source);
+    }
     let event = match outcome {
         JobOutcome::Completed => "job_completed",
         JobOutcome::Failed => "job_failed",
@@ -602,6 +611,8 @@ fn stand(rows: &mut dyn Rows, job: &mut Job, index: usize, now: Timestamp) -> Re
         directive: Directive::Continue,
         reason: None,
         remaining_tokens: None,
+        cost_micros: job.cost(),
+        cost_source: job.cost_source(),
         unadmitted: job.unadmitted,
         late: job.late,
     };

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Admission, Claim, EndAttempt};
 use crate::{
+    allowance::CostBasis,
+    amount::Amount,
     clock::Timestamp,
     error::{ConflictCode, Error, Result},
     id::{AgentId, JobId},
@@ -77,7 +79,13 @@ pub struct BeatAnswer {
     /// Until when its lease lasts now.
     pub lease_expires_at: Option<Timestamp>,
     /// Tokens left under the tightest limit; absent = unlimited.
-    pub remaining_tokens: Option<crate::amount::Amount>,
+    pub remaining_tokens: Option<Amount>,
+    /// Micro-dollars that its job was charged so far.
+    #[serde(default)]
+    pub cost_micros: Amount,
+    /// Where they come from; absent where nobody says what the job costs.
+    #[serde(default)]
+    pub cost_source: Option<CostBasis>,
 }
 
 /// Ends an attempt and settles its job.

@@ -460,6 +460,24 @@ local function book(kind, job, agent, model, moves, source)
   redis.call('XADD', P .. 'entries:' .. agent, id, 'e', '')
 end
 
+-- Where the cost of a line comes from: its agent, or its price; nil when it has neither. A report below what was charged
+-- at the price changes nothing.
+local function source_of(j, line)
+  local reported = tonumber(j['cm' .. line])
+  if reported and reported == figure(j, 'cost', line) then return 'reported' end
+  return j['price' .. line] and 'priced' or nil
+end
+
+-- What a job was charged so far, and where that comes from: priced as soon as a part of it is.
+local function cost_of(j)
+  local cost, source = 0, nil
+  for line = 0, tonumber(j.lines) - 1 do
+    cost = plus(cost, figure(j, 'cost', line))
+    if source ~= 'priced' then source = source_of(j, line) or source end
+  end
+  return cost, source
+end
+
 -- Moves every meter of a line that counts what was used, and warns of limits that cross 80 %.
 local function spend(j, line, kind, spent)
   local moves, source = {}, nil
@@ -467,7 +485,7 @@ local function spend(j, line, kind, spent)
   for _, pair in ipairs(spent) do
     local meter, amount = pair[1], pair[2]
     if amount ~= 0 then
-      if meter == 'cost' then source = j['cm' .. line] and 'reported' or 'priced' end
+      if meter == 'cost' then source = source_of(j, line) end
       for _, limit in ipairs(limits) do
         if limit[2] == meter then moves[#moves + 1] = { limit, bucket_of(limit, now), n(amount) } end
       end
@@ -619,10 +637,10 @@ local function close(j, outcome)
       book('refund', j.id, j.agent_id, j['model' .. line], moves)
     end
   end
-  local cost = 0
-  for line = 0, tonumber(j.lines) - 1 do cost = plus(cost, figure(j, 'cost', line)) end
+  local cost, source = cost_of(j)
   told(j, 'job_' .. outcome,
-    '"tokens":' .. n(gross(j)) .. ',"cost_micros":' .. n(cost) .. ',"refunded_tokens":' .. n(refunded))
+    '"tokens":' .. n(gross(j)) .. ',"cost_micros":' .. n(cost) .. ',"refunded_tokens":' .. n(refunded)
+      .. (source and ',"cost_source":"' .. source .. '"' or ''))
 end
 
 local WORDS = { 'continue', 'wrap_up', 'stop' }

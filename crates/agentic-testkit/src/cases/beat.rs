@@ -1,6 +1,7 @@
 //! Heartbeats with attempts: renewing, charging and directing in one step.
 
 use agentic_core::{
+    allowance::{CostBasis, Price},
     error::ConflictCode,
     id::JobId,
     job::JobState,
@@ -15,7 +16,7 @@ use crate::{
     expect::{accepted, conflict, invalid},
     given::{
         assign, beat, concurrent, daily_jobs, daily_tokens, dispatched, done, end, expired_until, figures,
-        finish, id, job, limited, register, swept, t, task,
+        finish, id, job, limited, n, register, swept, t, task,
     },
 };
 
@@ -51,6 +52,28 @@ pub async fn beat_renews_and_charges(fx: &Fixture) {
     assert_eq!(fx.used(&limits[0], t(21)).await, (34, 66), "cumulative");
     let silent = beats(fx, "w", &first, None, 22).await;
     assert_eq!((silent.lease_expires_at, silent.remaining_tokens), (Some(t(82)), Some(966u32.into())));
+}
+
+/// An answer says what the job was charged and where that comes from, also to who is stopped.
+pub async fn a_beat_says_what_its_job_was_charged(fx: &Fixture) {
+    fx.create(task("a")).await;
+    let held = job("a", 1);
+    let mut assign = assign(&held, "w", t(0));
+    assign.admission.price = Some(Price::flat(n(1_000_000), n(1_000_000)));
+    fx.take(assign).await.unwrap();
+    let costs = |answer: BeatAnswer| (answer.cost_micros.get(), answer.cost_source);
+    let (priced, reported) = (Some(CostBasis::Priced), Some(CostBasis::Reported));
+    assert_eq!(costs(beats(fx, "w", &held, None, 1).await), (0, priced));
+    assert_eq!(costs(beats(fx, "w", &held, Some(figures(30, 4)), 2).await), (34, priced));
+    let said = Figures { cost_micros: Some(n(50)), ..figures(30, 4) };
+    assert_eq!(costs(beats(fx, "w", &held, Some(said), 3).await), (50, reported));
+    let (status, reason) = (TaskStatus::Cancelled, String::new());
+    fx.tasks.cancel(CancelTask { task: id("a"), status, reason, now: t(4) }).await.unwrap();
+    assert_eq!(costs(beats(fx, "w", &held, None, 5).await), (50, reported), "called off");
+    let more = Figures { cost_micros: Some(n(60)), ..said };
+    assert_eq!(costs(beats(fx, "w", &held, Some(more), 6).await), (60, reported), "and charged");
+    assert_eq!(costs(beats(fx, "w", &job("nobody", 1), None, 7).await), (0, None));
+    assert_eq!(costs(beats(fx, "x", &held, None, 7).await), (0, None), "another's");
 }
 
 /// From its assignment to its end, whatever its agent does and however late, an attempt's lease ends with its reservation.

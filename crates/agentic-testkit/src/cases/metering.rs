@@ -270,6 +270,59 @@ pub async fn without_a_price_cost_is_reported(fx: &Fixture) {
     assert_eq!(fx.used(&limits[0], t(1)).await, (30, 0));
 }
 
+/// Each answer and the settlement say what a job was charged and where that comes from: reported where the agent's figure
+/// stands, priced where the price's does or a part of it.
+pub async fn a_cost_says_where_it_comes_from(fx: &Fixture) {
+    let (priced, reported) = (Some(CostBasis::Priced), Some(CostBasis::Reported));
+    let price = Some(Price::flat(n(1_000_000), n(1_000_000)));
+    let both = |figures: Figures, micros: u32| Figures { cost_micros: Some(n(micros)), ..figures };
+    let of = |model: &str, figures: Figures| (Some(id(model)), figures);
+    let own = |figures: Figures| (None, figures);
+    for (number, (price, reports)) in [
+        (None, vec![(own(figures(9, 9)), 0, None)]),
+        (None, vec![(own(figures(9, 9)), 0, None), (own(cost(0)), 0, reported), (own(cost(7)), 7, reported)]),
+        (price, vec![(own(figures(0, 0)), 0, priced), (own(figures(9, 1)), 10, priced)]),
+        (
+            price,
+            vec![
+                (own(figures(9, 1)), 10, priced),
+                (own(both(figures(9, 1), 4)), 10, priced),
+                (own(both(figures(9, 1), 30)), 30, reported),
+                (own(figures(90, 10)), 30, reported),
+            ],
+        ),
+        (
+            price,
+            vec![
+                (own(cost(5)), 5, reported),
+                (of("m2", cost(3)), 8, reported),
+                (of("m3", figures(2, 0)), 10, priced),
+                (of("m3", both(figures(2, 0), 6)), 14, reported),
+            ],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let job = nth(number);
+        let asks = Admission { price, ..asking(admission(&job, "w", t(0)), &[], 0) };
+        fx.allowances.admit(asks).await.unwrap();
+        let mut last = (0, None);
+        for ((model, figures), micros, source) in reports {
+            let said = Report { model, price, ..report(&job, "w", figures, t(1)) };
+            let answer = fx.allowances.report(said).await.unwrap();
+            last = (micros, source);
+            assert_eq!((answer.cost_micros.get(), answer.cost_source), last, "{job} {figures:?}");
+        }
+        fx.allowances.settle(settle(&job, JobOutcome::Failed, t(2))).await.unwrap();
+        let told = fx.log().await.pop().unwrap().payload.unwrap();
+        assert_eq!(told["cost_micros"], last.0, "{job}");
+        assert_eq!(told.get("cost_source").and_then(|name| name.as_str()), last.1.map(CostBasis::as_str));
+        let kept = fx.job(&job).await;
+        assert_eq!((kept.cost().get(), kept.cost_source()), last, "{job}");
+    }
+}
+
 /// A report proves that its job started, also when the reservation had run out.
 pub async fn a_report_starts_its_job(fx: &Fixture) {
     let limits = [daily_jobs("w", 5), daily_tokens("w", 100)];

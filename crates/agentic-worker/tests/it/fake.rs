@@ -171,6 +171,8 @@ impl Api for Fake {
                     reason: said.map(|said| said.1.to_owned()),
                     lease_secs: state.lease_secs,
                     remaining_tokens: state.remaining,
+                    cost_micros: Amount::ZERO,
+                    cost_source: None,
                 }
             });
             Ok(HeartbeatAnswer { agent: info(agent, state.incarnation), directives: directives.collect() })
@@ -222,6 +224,8 @@ impl Api for Fake {
                 directive: said.map_or(Directive::Continue, |said| said.0),
                 reason: said.map(|said| said.1.to_owned()),
                 remaining_tokens: state.remaining,
+                cost_micros: Amount::ZERO,
+                cost_source: None,
                 unadmitted: false,
                 late: false,
             })
