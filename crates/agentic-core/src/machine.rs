@@ -76,6 +76,8 @@ pub enum Action<'a> {
         /// Until when.
         until: Timestamp,
     },
+    /// What it was put off for may have room now: it is not put off any more, and its time is its own again.
+    Wake,
     /// Its time has come: it joins its lane.
     Promote,
     /// A person blocks what waits.
@@ -160,6 +162,12 @@ pub fn step(row: &TaskRow, action: &Action<'_>, now: Timestamp) -> Result<(TaskR
             next.deferred = Some((*reason).clone());
             // Nobody touched the task: an attempt that lapsed may still complete it.
             next.ready = next.task.ready_at() <= now;
+        }
+        Action::Wake => {
+            require(row.deferred.is_some(), &row.task, "is not put off")?;
+            next.task.retry_at = None;
+            next.deferred = None;
+            return Ok((next, events.list));
         }
         Action::Promote => {
             require(status == TaskStatus::Pending, &row.task, "can join its lane only while it is pending")?;
@@ -543,6 +551,7 @@ mod tests {
         BlockRunning,
         Edit,
         Defer,
+        Wake,
         Promote,
         Block,
         Unblock,
@@ -552,7 +561,7 @@ mod tests {
         Requeue,
     }
 
-    const WANTS: [Want; 18] = [
+    const WANTS: [Want; 19] = [
         Want::Claim,
         Want::Renew,
         Want::Progress,
@@ -564,6 +573,7 @@ mod tests {
         Want::BlockRunning,
         Want::Edit,
         Want::Defer,
+        Want::Wake,
         Want::Promote,
         Want::Block,
         Want::Unblock,
@@ -606,6 +616,7 @@ mod tests {
             Want::Progress => Action::Progress { progress: Some(7), notes: None },
             Want::Edit => Action::Edit(&edit),
             Want::Defer => Action::Defer { reason: &reason, until: later(9) },
+            Want::Wake => Action::Wake,
             Want::Promote => Action::Promote,
             Want::Block => Action::Block { reason: "why" },
             Want::Unblock => Action::Unblock,
@@ -630,7 +641,7 @@ mod tests {
             Want::ExpireUnstarted | Want::Release => (from, to) == (InProgress, Pending),
             Want::BlockRunning => (from, to) == (InProgress, Blocked),
             Want::Edit => from == to && matches!(from, Pending | Blocked),
-            Want::Defer | Want::Promote => (from, to) == (Pending, Pending),
+            Want::Defer | Want::Wake | Want::Promote => (from, to) == (Pending, Pending),
             Want::Block => matches!((from, to), (Pending | Blocked, Blocked)),
             Want::Unblock => matches!((from, to), (Blocked, Pending | Blocked)),
             Want::DependencyCompleted => from == to || (from, to) == (Blocked, Pending),

@@ -29,9 +29,9 @@ use crate::{
 };
 
 /// How many lanes one step of a wake-up wakes.
-const WAKE_STEP: usize = 1_000;
+const WAKE_STEP: usize = 200;
 /// How many steps one wake-up takes at most; the dispatcher's next look finds the rest by itself.
-const WAKE_STEPS: usize = 100;
+const WAKE_STEPS: usize = 500;
 
 /// What is done with allowances.
 #[derive(Debug, Clone)]

@@ -206,7 +206,7 @@ impl Dispatcher {
                 Placed::Lost(_) => {}
                 Placed::Refused(_) if refusals.iter().any(is_for_itself) => {
                     let others = pool.fit(&queue.lane) > refusals.len();
-                    self.defer(&head, &refusals, others).await?;
+                    self.defer(&head, &refusals, others, lanes.wake).await?;
                     tick.deferred += 1;
                 }
                 Placed::Refused(refusal) => {
@@ -341,18 +341,27 @@ impl Dispatcher {
 
     /// Puts off a task that its own ask keeps from an agent with room, so that it holds up nobody. Where other agents
     /// may take it once they have room, it is looked at again soon.
-    async fn defer(&self, head: &Head, refusals: &[Refusal], others: bool) -> Result<()> {
+    async fn defer(&self, head: &Head, refusals: &[Refusal], others: bool, seen: u64) -> Result<()> {
         let now = self.fleet.now();
+        let soon = now.plus(self.fleet.policy().tick);
         let Some(refusal) = refusals.iter().find(|refusal| is_for_itself(refusal)) else { return Ok(()) };
         let until = if others || !refusals.iter().all(is_for_itself) {
-            now.plus(self.fleet.policy().tick)
+            soon
         } else {
             let at = earliest(refusals).unwrap_or_else(|| now.plus(DEFERRAL));
             at.min(now.plus(LONGEST_DEFERRAL))
         };
         let reason = PendingReason { code: "deferred".to_owned(), ..quota_reason(refusal) };
-        let defer = Defer { task: head.id.clone(), attempt: head.attempt, reason, until, now };
-        ignore_moved(self.fleet.ports().tasks.defer(defer).await.map(drop))
+        let tasks = &self.fleet.ports().tasks;
+        let mut defer =
+            Defer { task: head.id.clone(), attempt: head.attempt, reason, until, seen: Some(seen), now };
+        let mut deferred = tasks.defer(defer.clone()).await;
+        if matches!(deferred, Err(Error::Conflict { code: ConflictCode::NewerWake, .. })) {
+            // What was woken since may be what it waits for.
+            (defer.until, defer.seen) = (until.min(soon), None);
+            deferred = tasks.defer(defer).await;
+        }
+        ignore_moved(deferred.map(drop))
     }
 
     /// Parks a lane that nobody can take, or, by policy, counts the look as a failed attempt of its head.

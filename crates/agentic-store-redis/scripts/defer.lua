@@ -1,9 +1,11 @@
 -- Puts a pending task off for itself.
--- ARGV: now, task, attempt, reason (JSON), until. Answers ok with the task; nf; or no.
-local id, attempt, reason, until_at = take(), take(), take(), take()
+-- ARGV: now, task, attempt, reason (JSON), until, seen. Answers ok with the task; nf; no; or stale when something was woken
+-- since.
+local id, attempt, reason, until_at, seen = take(), take(), take(), take(), maybe()
 local was = load(id)
 if not was then return { 'nf' } end
 if was.attempt ~= attempt or was.status ~= 'pending' then return no(was) end
+if is_stale(seen) then return { 'stale' } end
 local t = copy(was)
 t.retry_at = until_at
 t.deferred = reason

@@ -2,7 +2,7 @@
 -- ARGV: now, lane, seen, scope, code (JSON), reason (JSON), parked_at, and for each event that tells of it type, task,
 -- agent, at, payload. Answers ok, or stale when something was woken since.
 local lane, seen, scope, code, reason, parked_at = take(), take(), take(), take(), take(), take()
-if tonumber(redis.call('GET', P .. 'wake') or '0') > tonumber(seen) then return { 'stale' } end
+if is_stale(seen) then return { 'stale' } end
 local before = redis.call('HGET', P .. 'parks', lane)
 local told = false
 if before then

@@ -1,4 +1,14 @@
--- Wakes parked lanes, and counts as a wake-up.
+-- Wakes parked lanes, and tasks that are put off for themselves unless one lane is meant; counts as a wake-up.
 -- ARGV: now, 'lane', 'scope' or 'all', its name, limit. Answers ok with how many were woken.
 local kind, name, limit = take(), take(), tonumber(take())
-return { 'ok', n(wake(kind, name, limit)) }
+local woken = wake(kind, name, limit)
+local ids = {}
+if kind ~= 'lane' and woken < limit then ids = redis.call('ZRANGE', P .. 'deferred', 0, limit - woken - 1) end
+for _, id in ipairs(ids) do
+  local was = load_hot(id)
+  local t = copy(was)
+  t.retry_at = nil
+  t.deferred = nil
+  put(t, was)
+end
+return { 'ok', n(woken + #ids) }

@@ -6,7 +6,7 @@ use agentic_core::{
     attempt::{Attempt, Ending, Next},
     clock::Timestamp,
     engine::tasks,
-    error::{ConflictCode, Error, Kind, Result},
+    error::{Error, Kind, Result},
     event::{Event, EventId},
     id::{AgentId, JobId, TaskId},
     lane::{Head, Lane},
@@ -52,6 +52,7 @@ impl RedisStore {
             Answer::Ok(mut reply) => Ok(task_row(&reply.cells()?)?.task),
             Answer::NotFound => Err(Error::not_found(Kind::Task, id)),
             Answer::Refused(mut reply) => Err(refused(transition(&mut Snapshot::of_one(&mut reply, None)?))),
+            Answer::Said(..) => Err(tasks::newer_wake()),
             other => other.ok().and_then(|_| Err(misshapen("it was not expected"))),
         }
     }
@@ -347,9 +348,7 @@ impl TaskStore for RedisStore {
             .time(park.parked_at);
         let args = events.iter().try_fold(args, new_event)?;
         match self.run(&script::PARK, args).await? {
-            Answer::Said(..) => {
-                Err(Error::conflict(ConflictCode::NewerWake, "the lane was woken since it was read"))
-            }
+            Answer::Said(..) => Err(tasks::newer_wake()),
             other => other.ok().map(drop),
         }
     }
@@ -416,7 +415,8 @@ impl TaskStore for RedisStore {
             .value(&defer.task)
             .value(defer.attempt)
             .json(&defer.reason)?
-            .time(defer.until);
+            .time(defer.until)
+            .maybe(defer.seen);
         self.step(&script::DEFER, args, &defer.task, |rows| tasks::defer(rows, &defer)).await
     }
 

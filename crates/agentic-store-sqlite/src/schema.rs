@@ -31,6 +31,7 @@ const STATEMENTS: usize = 256;
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0001_first.sql")),
     M::up(include_str!("../migrations/0002_budgets.sql")),
+    M::up(include_str!("../migrations/0003_deferred.sql")),
 ];
 
 /// Opens the connection that writes: makes the file if there is none, and brings its schema up to date.

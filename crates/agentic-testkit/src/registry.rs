@@ -75,6 +75,8 @@ macro_rules! registry {
                 a_parked_lane_lends_its_reason,
                 a_lane_is_woken_by_its_name,
                 lanes_are_woken_by_scope,
+                deferred_tasks_are_woken,
+                a_deferral_loses_to_a_newer_wake,
                 a_wake_up_is_bounded,
                 every_wake_up_counts,
                 an_edit_wakes_the_lane,

@@ -55,6 +55,8 @@ pub trait Rows {
     fn put_park(&mut self, lane: &Lane, park: Option<Park>) -> Result<()>;
     /// The parked lanes that `wake` means, at most `limit`.
     fn parked(&mut self, wake: &Wake, limit: usize) -> Result<Vec<Lane>>;
+    /// Tasks that are put off for themselves, at most `limit`.
+    fn deferred(&mut self, limit: usize) -> Result<Vec<TaskId>>;
     /// The number of wake-ups so far.
     fn wake(&mut self) -> Result<u64>;
     /// Counts one more wake-up.

@@ -177,9 +177,7 @@ pub fn promote_due(rows: &mut dyn Rows, now: Timestamp, limit: usize) -> Result<
 
 /// See [`crate::port::TaskStore::park`].
 pub fn park(rows: &mut dyn Rows, park: &ParkLane) -> Result<()> {
-    if rows.wake()? > park.seen {
-        return Err(Error::conflict(ConflictCode::NewerWake, "the lane was woken since it was read"));
-    }
+    check_seen(rows, park.seen)?;
     let before = rows.park(&park.lane)?;
     let same = |before: &crate::lane::Park| {
         before.reason.code == park.park.reason.code && before.scope == park.park.scope
@@ -192,14 +190,32 @@ pub fn park(rows: &mut dyn Rows, park: &ParkLane) -> Result<()> {
     append(rows, if told { Vec::new() } else { park.events.clone() })
 }
 
+/// Refuses what was decided before the latest wake-up.
+fn check_seen(rows: &mut dyn Rows, seen: u64) -> Result<()> {
+    if rows.wake()? > seen { Err(newer_wake()) } else { Ok(()) }
+}
+
+/// What a decision to let something wait is answered after a wake-up that it did not see.
+pub fn newer_wake() -> Error {
+    Error::conflict(ConflictCode::NewerWake, "something was woken since the lanes were read")
+}
+
 /// See [`crate::port::TaskStore::unpark`].
 pub fn unpark(rows: &mut dyn Rows, unpark: &Unpark) -> Result<usize> {
     let lanes = rows.parked(&unpark.wake, unpark.limit)?;
     for lane in &lanes {
         rows.put_park(lane, None)?;
     }
+    let tasks = match unpark.wake {
+        Wake::Lane(_) => Vec::new(),
+        Wake::Scope(_) | Wake::All => rows.deferred(unpark.limit.saturating_sub(lanes.len()))?,
+    };
+    for id in &tasks {
+        let row = existing(rows, id)?;
+        apply(rows, &row, &Action::Wake, row.task.updated_at)?;
+    }
     rows.bump_wake()?;
-    Ok(lanes.len())
+    Ok(lanes.len() + tasks.len())
 }
 
 /// See [`crate::port::TaskStore::claim`].
@@ -304,6 +320,9 @@ pub fn defer(rows: &mut dyn Rows, defer: &Defer) -> Result<Task> {
     if row.task.attempt != defer.attempt {
         let detail = format!("task {} is at attempt {}", row.task.id, row.task.attempt);
         return Err(Error::conflict(ConflictCode::StaleAttempt, detail));
+    }
+    if let Some(seen) = defer.seen {
+        check_seen(rows, seen)?;
     }
     apply(rows, &row, &Action::Defer { reason: &defer.reason, until: defer.until }, defer.now)
 }

@@ -89,6 +89,10 @@ impl Rows for State {
             .collect())
     }
 
+    fn deferred(&mut self, limit: usize) -> Result<Vec<TaskId>> {
+        Ok(self.deferred.iter().take(limit).cloned().collect())
+    }
+
     fn wake(&mut self) -> Result<u64> {
         Ok(self.wake)
     }

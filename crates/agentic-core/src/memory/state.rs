@@ -31,6 +31,7 @@ pub(super) struct State {
     pub(super) by_age: BTreeSet<(Timestamp, TaskId)>,
     pub(super) ready: BTreeMap<Lane, BTreeSet<Place>>,
     pub(super) due: BTreeSet<(Timestamp, TaskId)>,
+    pub(super) deferred: BTreeSet<TaskId>,
     pub(super) leases: BTreeSet<(Timestamp, TaskId)>,
     pub(super) running: HashMap<AgentId, BTreeSet<TaskId>>,
     pub(super) counts: BTreeMap<TaskStatus, u64>,
@@ -83,6 +84,9 @@ impl State {
             }
         } else if task.status == TaskStatus::Pending {
             set(&mut self.due, (task.ready_at(), task.id.clone()), add);
+        }
+        if row.deferred.is_some() {
+            set(&mut self.deferred, task.id.clone(), add);
         }
         if let (Some(at), Some(agent)) = (task.lease_expires_at, &task.claimed_by) {
             set(&mut self.leases, (at, task.id.clone()), add);

@@ -63,13 +63,14 @@ pub struct ParkLane {
 pub enum Wake {
     /// One lane.
     Lane(Lane),
-    /// Lanes that wait for room under this scope.
+    /// Lanes that wait for room under this scope, and all tasks that are put off for themselves: several limits may have
+    /// refused such a one.
     Scope(Scope),
-    /// All lanes.
+    /// All lanes, and all tasks that are put off for themselves.
     All,
 }
 
-/// Wakes parked lanes.
+/// Wakes parked lanes, and tasks that are put off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unpark {
     /// Which.
@@ -166,6 +167,9 @@ pub struct Defer {
     pub reason: PendingReason,
     /// Until when.
     pub until: Timestamp,
+    /// The number of wake-ups when that was decided; absent = it holds whatever was woken since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
     /// When.
     pub now: Timestamp,
 }
@@ -283,7 +287,8 @@ pub trait TaskStore: fmt::Debug + Send + Sync + 'static {
     /// `Conflict` `newer_wake`: something woke lanes since `seen` (`park_loses_to_a_newer_wake`).
     async fn park(&self, park: ParkLane) -> Result<()>;
 
-    /// Wakes parked lanes, at most `limit`; answers how many. Counts as a wake-up even when it finds none.
+    /// Wakes parked lanes and tasks that are put off, at most `limit` together; answers how many. Such a task joins its
+    /// lane by the next [`TaskStore::promote_due`]. Counts as a wake-up even when it finds none.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -334,10 +339,10 @@ pub trait TaskStore: fmt::Debug + Send + Sync + 'static {
     /// `Conflict` `illegal_transition` when it does not wait.
     async fn edit(&self, edit: Edit) -> Result<Task>;
 
-    /// Puts a pending task off for itself; burns nothing.
+    /// Puts a pending task off for itself, until its time or a wake-up; burns nothing.
     ///
     /// # Errors
-    /// `Conflict`: `stale_attempt`, `illegal_transition`.
+    /// `Conflict`: `stale_attempt`, `illegal_transition`, `newer_wake` (`a_deferral_loses_to_a_newer_wake`).
     async fn defer(&self, defer: Defer) -> Result<Task>;
 
     /// Blocks or unblocks a waiting task by hand. Idempotent.

@@ -1,13 +1,21 @@
 //! What an agent could take is never held up by what nobody can, nor by an outage.
 
+use std::sync::Arc;
+
 use agentic_core::{
     allowance::{UsageEvent, UsageReport},
     api::CreateTask,
+    error::Result,
     event::EventType,
     id::JobId,
+    memory::Memory,
+    port::{Ports, Unpark, Wake},
+    rpc::{Call, Transport, remote, serve},
     task::{Priority, TaskStatus},
 };
 use agentic_dispatch::{ChannelEmitter, Policy, feed};
+use async_trait::async_trait;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{World, labelled, policy, titled, urgent};
@@ -57,9 +65,58 @@ async fn a_deferral_until_midnight_is_looked_at_before() {
     let big = world.submit(CreateTask { estimated_tokens: 51u32.into(), ..titled("big") }).await;
     world.dispatcher.tick().await.unwrap();
     assert_eq!(world.task(&big.id).await.pending_reason.unwrap().code, "deferred");
-    world.allow("a", |limit| limit.daily_token_limit = 200u32.into()).await;
+    // Room that no wake-up tells of: the agent's allowance is taken away, and the default has room.
+    world.fleet.ports().allowances.delete_allowance(&a.id, world.now()).await.unwrap();
+    assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 0);
     world.pass(600);
-    assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1, "a raised limit is found in time");
+    assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1, "it is found in time");
+}
+
+#[tokio::test]
+async fn a_raised_limit_wakes_what_was_put_off_for_itself() {
+    let world = World::new();
+    for name in ["a", "b"] {
+        world.agent(name, &[], 0).await;
+        world.allow(name, |limit| limit.daily_token_limit = 100u32.into()).await;
+    }
+    let big = world.submit(CreateTask { estimated_tokens: 101u32.into(), ..titled("big") }).await;
+    world.dispatcher.tick().await.unwrap();
+    assert_eq!(world.task(&big.id).await.pending_reason.unwrap().code, "deferred");
+    // Any of those that had no room for it may be the one.
+    world.allow("b", |limit| limit.daily_token_limit = 101u32.into()).await;
+    assert_eq!(world.task(&big.id).await.pending_reason.unwrap().code, "queued");
+    assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1, "at once");
+    assert_eq!(world.task(&big.id).await.claimed_by.unwrap().as_str(), "b");
+}
+
+/// Somebody raises a limit just before a task is put off for it.
+#[derive(Debug)]
+struct RaisedMeanwhile(Ports);
+
+#[async_trait]
+impl Transport for RaisedMeanwhile {
+    async fn call(&self, call: Call) -> Result<Value> {
+        if let Call::TasksDefer { defer } = &call
+            && defer.seen.is_some()
+        {
+            self.0.tasks.unpark(Unpark { wake: Wake::All, limit: 10 }).await?;
+        }
+        serve(&self.0, call).await
+    }
+}
+
+#[tokio::test]
+async fn a_task_is_not_put_off_for_long_past_a_limit_that_was_raised_meanwhile() {
+    let world = World::over(remote(Arc::new(RaisedMeanwhile(Memory::new().ports()))), policy());
+    world.agent("a", &[], 0).await;
+    world.allow("a", |limit| limit.daily_token_limit = 100u32.into()).await;
+    let big = world.submit(CreateTask { estimated_tokens: 101u32.into(), ..titled("big") }).await;
+    let small = world.submit(CreateTask { estimated_tokens: 10u32.into(), ..titled("small") }).await;
+    world.dispatcher.tick().await.unwrap();
+    assert_eq!(world.task(&small.id).await.status, TaskStatus::InProgress, "it holds up nobody");
+    let big = world.task(&big.id).await;
+    assert_eq!(big.pending_reason.unwrap().code, "deferred");
+    assert_eq!(big.retry_at, Some(world.now().plus(policy().tick)));
 }
 
 #[tokio::test]
@@ -140,7 +197,7 @@ async fn a_feed_passes_over_only_what_was_trimmed() {
     world.fleet.ports().events.trim(third, 10).await.unwrap();
     let (emitter, mut events) = ChannelEmitter::new(10);
     let stop = CancellationToken::new();
-    let log = std::sync::Arc::clone(&world.fleet.ports().events);
+    let log = Arc::clone(&world.fleet.ports().events);
     let feeding = tokio::spawn(feed(log, emitter, 0, stop.clone()));
     let mut ids = Vec::new();
     for _ in 0..3 {

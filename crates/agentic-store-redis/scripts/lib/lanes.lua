@@ -12,6 +12,11 @@ local function unpark_lane(lane, park)
   if scope ~= '' then redis.call('ZREM', P .. 'parked:' .. scope, in_order(lane)) end
 end
 
+-- Whether something was woken since a caller read the number of wake-ups; one that read none sees everything.
+local function is_stale(seen)
+  return seen ~= nil and tonumber(redis.call('GET', P .. 'wake') or '0') > tonumber(seen)
+end
+
 -- Wakes the lanes that are meant, and counts the wake-up; answers how many were woken.
 local function wake(kind, name, limit)
   local lanes = {}

@@ -91,6 +91,10 @@ local function index(t, was)
     if from then touch(from) end
     if to then touch(to) end
   end
+  local deferred, old_deferred = t and t.deferred, was and was.deferred
+  if not deferred ~= not old_deferred then
+    if deferred then redis.call('ZADD', P .. 'deferred', 0, id) else redis.call('ZREM', P .. 'deferred', id) end
+  end
   local lease, old_lease = t and t.lease_expires_at, was and was.lease_expires_at
   if lease ~= old_lease then
     if lease then

@@ -129,6 +129,10 @@ impl Rows for Snapshot {
         Ok(Vec::new())
     }
 
+    fn deferred(&mut self, _: usize) -> Result<Vec<TaskId>> {
+        Ok(Vec::new())
+    }
+
     fn wake(&mut self) -> Result<u64> {
         Ok(0)
     }

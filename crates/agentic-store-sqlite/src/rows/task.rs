@@ -313,6 +313,8 @@ pub(crate) const BY_KEY: &str =
 pub(crate) const DEPENDENTS: &str = "SELECT task_id FROM dependencies WHERE dependency = ?1 ORDER BY task_id";
 pub(crate) const DUE: &str = "SELECT id FROM tasks INDEXED BY tasks_due
     WHERE status = 'pending' AND ready = 0 AND ready_at <= ?1 ORDER BY ready_at, id LIMIT ?2";
+pub(crate) const DEFERRED: &str = "SELECT t.id FROM task_texts x CROSS JOIN tasks t ON t.seq = x.seq
+    WHERE x.deferred IS NOT NULL ORDER BY x.seq LIMIT ?1";
 pub(crate) const LAST_SEQ: &str = "SELECT coalesce(max(seq), 0) FROM tasks";
 
 /// The ids that a query answers with.

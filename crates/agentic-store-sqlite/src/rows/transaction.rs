@@ -302,6 +302,11 @@ impl Rows for SqliteRows<'_> {
         park::parked(self.sql, wake, count(limit))
     }
 
+    fn deferred(&mut self, limit: usize) -> Result<Vec<TaskId>> {
+        self.flush_tasks()?;
+        task::ids(self.sql, task::DEFERRED, [count(limit)])
+    }
+
     fn wake(&mut self) -> Result<u64> {
         self.counter("wake")
     }

@@ -236,7 +236,10 @@ pub async fn a_completion_races_with_the_sweep(fx: &Fixture) {
 pub async fn a_late_completion_after_a_deferral_is_accepted(fx: &Fixture) {
     let job = expired(fx).await;
     let reason = PendingReason { code: "deferred".to_owned(), detail: "too big".to_owned(), retry_at: None };
-    fx.tasks.defer(Defer { task: id("a"), attempt: 1, reason, until: t(99), now: t(70) }).await.unwrap();
+    fx.tasks
+        .defer(Defer { task: id("a"), attempt: 1, reason, until: t(99), seen: None, now: t(70) })
+        .await
+        .unwrap();
     let task = accepted(fx.ledger.finish(finish(end(&job, "w", done(""), t(71)), None)).await);
     assert_eq!(task.status, TaskStatus::Completed);
     assert_eq!(fx.tasks.next_due().await.unwrap(), None);

@@ -5,14 +5,14 @@ use agentic_core::{
     event::{EventType, NewEvent},
     lane::{Lane, Park},
     limit::Scope,
-    port::{Edit, ParkLane, Unpark, Wake},
+    port::{Defer, Edit, ParkLane, Unpark, Wake},
     task::{NewTask, PendingReason, TaskEdit},
 };
 
 use crate::{
     Fixture,
     expect::conflict,
-    given::{id, t, task},
+    given::{assign, id, job, t, task},
 };
 
 fn park(lane: &str, code: &str, retry_at: Option<i64>, seen: u64) -> ParkLane {
@@ -120,6 +120,53 @@ pub async fn lanes_are_woken_by_scope(fx: &Fixture) {
     assert_eq!(fx.tasks.unpark(Unpark { wake: Wake::Scope(model), limit: 10 }).await.unwrap(), 1);
     assert_eq!(parked(fx).await, ["b||", "c||"]);
     assert_eq!(fx.tasks.unpark(Unpark { wake: Wake::Scope(Scope::Fleet), limit: 10 }).await.unwrap(), 0);
+}
+
+fn deferral(name: &str, until: i64, seen: Option<u64>) -> Defer {
+    let reason =
+        PendingReason { code: "deferred".to_owned(), detail: "no room for 9".to_owned(), retry_at: None };
+    Defer { task: id(name), attempt: 0, reason, until: t(until), seen, now: t(1) }
+}
+
+/// Tasks that were put off for themselves are woken with every scope, in the same bounded steps, and not with a lane.
+pub async fn deferred_tasks_are_woken(fx: &Fixture) {
+    fx.create_all(vec![task("a"), task("b"), task("c"), task("d")], t(0)).await;
+    for name in ["a", "b", "c"] {
+        fx.tasks.defer(deferral(name, 500, Some(seen(fx).await))).await.unwrap();
+    }
+    let edit = TaskEdit { not_before: Some(t(40)), ..TaskEdit::default() };
+    fx.tasks.edit(Edit { task: id("c"), edit, now: t(1) }).await.unwrap();
+    fx.tasks.park(park("||", "quota", None, seen(fx).await)).await.unwrap();
+    let wake = |wake: Wake, limit| fx.tasks.unpark(Unpark { wake, limit });
+    assert_eq!(wake(Wake::Lane(Lane::default()), 10).await.unwrap(), 1);
+    assert_eq!(fx.task("a", t(2)).await.pending_reason.unwrap().code, "deferred");
+    assert_eq!(wake(Wake::Scope(Scope::Fleet), 2).await.unwrap(), 2);
+    assert_eq!(wake(Wake::All, 2).await.unwrap(), 1);
+    assert_eq!(wake(Wake::All, 2).await.unwrap(), 0);
+    for name in ["a", "b"] {
+        let task = fx.task(name, t(2)).await;
+        assert_eq!((task.pending_reason.unwrap().code.as_str(), task.retry_at), ("queued", None));
+    }
+    assert_eq!(fx.tasks.promote_due(t(2), 10).await.unwrap(), 2);
+    let heads = fx.tasks.ready(&Lane::default(), 10).await.unwrap();
+    assert_eq!(heads.iter().map(|head| head.id.as_str()).collect::<Vec<_>>(), ["a", "b", "d"]);
+    // Its own time was not taken from it.
+    assert_eq!(fx.task("c", t(2)).await.pending_reason.unwrap().code, "not_before");
+    assert_eq!(fx.tasks.promote_due(t(40), 10).await.unwrap(), 1);
+}
+
+/// A decision to put a task off that was taken before a wake-up is refused, unless it is meant to hold all the same.
+pub async fn a_deferral_loses_to_a_newer_wake(fx: &Fixture) {
+    fx.create(task("a")).await;
+    let before = seen(fx).await;
+    fx.tasks.unpark(Unpark { wake: Wake::Scope(Scope::Fleet), limit: 10 }).await.unwrap();
+    conflict(fx.tasks.defer(deferral("a", 500, Some(before))).await, ConflictCode::NewerWake);
+    assert_eq!(fx.task("a", t(2)).await.pending_reason.unwrap().code, "queued");
+    fx.tasks.defer(deferral("a", 6, None)).await.unwrap();
+    assert_eq!(fx.task("a", t(2)).await.retry_at, Some(t(6)));
+    // One that ended its wait is found no more.
+    fx.take(assign(&job("a", 1), "w", t(7))).await.unwrap();
+    assert_eq!(fx.tasks.unpark(Unpark { wake: Wake::All, limit: 10 }).await.unwrap(), 0);
 }
 
 /// A wake-up takes bounded steps.

@@ -35,7 +35,7 @@ fn cancel(name: &str, status: TaskStatus, secs: i64) -> CancelTask {
 
 fn defer(attempt: u32, until: i64, now: i64) -> Defer {
     let reason = PendingReason { code: "quota".to_owned(), detail: "no room".to_owned(), retry_at: None };
-    Defer { task: id("a"), attempt, reason, until: t(until), now: t(now) }
+    Defer { task: id("a"), attempt, reason, until: t(until), seen: None, now: t(now) }
 }
 
 /// A failed attempt counts, gives the task back, and gates it until the time that policy chose.

@@ -79,7 +79,10 @@ impl Generator {
                 let reason =
                     PendingReason { code: "deferred".to_owned(), detail: self.text(), retry_at: None };
                 let until = self.later(now, 40);
-                Call::TasksDefer { defer: Defer { task, attempt: aim.job.attempt, reason, until, now } }
+                // Something was woken since, as a rule.
+                let seen = self.chance(20).then_some(0);
+                let attempt = aim.job.attempt;
+                Call::TasksDefer { defer: Defer { task, attempt, reason, until, seen, now } }
             }
             Kind::Block => {
                 Call::TasksBlock { block: Block { task, reason: self.chance(40).then(|| self.text()), now } }
