@@ -66,32 +66,36 @@ impl Generator {
         let agents = || Scope::Agent(agent.clone());
         let mut limits = vec![
             Limit::new(agents(), Meter::Tokens, Window::Day, Some(n(90))),
-            Limit::new(agents(), Meter::Jobs, Window::Day, Some(n(6))),
+            Limit::new(agents(), Meter::Jobs, Window::Day, Some(n(9))),
             Limit::new(agents(), Meter::ActiveJobs, Window::Live, Some(n(2))),
             Limit::new(agents(), Meter::Tokens, Window::Sliding(600), Some(n(60))),
-            Limit::new(agents(), Meter::Cost, Window::Day, Some(n(900))),
-            Limit::new(Scope::Fleet, Meter::Tokens, self.anchored(), Some(n(500))),
+            Limit::new(agents(), Meter::Cost, Window::Day, Some(n(200))),
+            Limit::new(Scope::Fleet, Meter::Tokens, self.anchored(), Some(n(150))),
             Limit::new(Scope::Fleet, Meter::ActiveJobs, Window::Live, Some(n(5))),
-            Limit::new(Scope::Project(id(PROJECT)), Meter::Jobs, Window::Day, Some(n(4))),
+            Limit::new(Scope::Project(id(PROJECT)), Meter::Jobs, Window::Day, Some(n(7))),
+            Limit::new(Scope::Project(id(PROJECT)), Meter::Cost, self.anchored(), Some(n(150))),
         ];
         if let Some(model) = model {
             let models = || Scope::Model(model.clone());
             limits.extend([
-                Limit::new(models(), Meter::Requests, Window::HOUR, Some(n(5))),
+                Limit::new(models(), Meter::Requests, Window::HOUR, Some(n(3))),
                 Limit::new(models(), Meter::Tokens, Window::Day, Some(n(150))),
                 Limit::new(models(), Meter::Cost, Window::Lifetime, Some(n(400))),
                 Limit::new(
                     Scope::AgentModel(agent.clone(), model.clone()),
                     Meter::Requests,
                     Window::HOUR,
-                    Some(n(4)),
+                    Some(n(2)),
                 ),
             ]);
         }
         limits.retain(|_| self.rng.u32(0..100) < 55);
         for limit in &mut limits {
-            if self.rng.u32(0..100) < 25 {
-                limit.cap = None;
+            // Now and then a cap lies below what is used already, or there is none.
+            match self.rng.u32(0..100) {
+                0..25 => limit.cap = None,
+                25..30 => limit.cap = Some(n(self.rng.u32(0..30))),
+                _ => {}
             }
         }
         self.rng.shuffle(&mut limits);
@@ -171,7 +175,7 @@ impl Generator {
                 let mut budget = Budget::new(id(scope));
                 let window = if self.chance(50) { "day" } else { "anchored:600" };
                 budget.limits.push(BudgetLimit::new(Meter::Cost, id(window), n(self.rng.u32(0..9))));
-                let seen = self.chance(60).then(|| self.rng.u64(0..12));
+                let seen = self.chance(30).then(|| self.rng.u64(0..12));
                 Call::AllowancesSetBudget { set: SetBudget { budget, seen, now } }
             }
             5 => Call::AllowancesDeleteBudget { scope: id(self.pick(&SCOPES)), now },

@@ -49,14 +49,28 @@ async fn memory_keeps_its_invariants() {
 /// A generator whose calls are all refused would test nothing.
 #[tokio::test]
 async fn most_calls_do_something() {
-    let plan = Plan { seeds: (1..=8).collect(), steps: 400 };
+    let plan = Plan { seeds: (1..=16).collect(), steps: 400 };
     let tally = agrees_with_memory(&plan, async || memory()).await.unwrap();
-    assert_eq!(tally.steps(), 3_200);
+    assert_eq!(tally.steps(), 6_400);
     let methods: BTreeSet<&str> = tally.calls.keys().map(|(method, _)| *method).collect();
     let useless: Vec<_> =
         methods.iter().filter(|method| !tally.calls.contains_key(&(**method, "ok"))).collect();
     assert!(useless.is_empty(), "never succeeded: {useless:?}");
     assert!(methods.len() >= 45, "only {methods:?}");
+    for limit in [
+        "active_jobs live",
+        "cost anchored:600",
+        "cost day",
+        "cost lifetime",
+        "jobs day",
+        "requests sliding:3600",
+        "tokens anchored:600",
+        "tokens day",
+        "tokens sliding:600",
+    ] {
+        let refuses = tally.limits.keys().any(|refused| refused.starts_with(limit));
+        assert!(refuses, "never refused by {limit}: {tally}");
+    }
     let ledger = |ok: bool| {
         let calls = tally
             .calls
