@@ -9,6 +9,7 @@ use crate::{
     clock::Timestamp,
     error::{Error, Result},
     id::{AgentId, JobId, ModelName},
+    price::PriceSource,
     usage::{Categories, Directive, Figures},
 };
 
@@ -79,6 +80,9 @@ pub struct ModelQuota {
     /// What a token costs; absent = not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
+    /// Where the price was taken from; absent = it was set by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_source: Option<PriceSource>,
     /// Where the spend held against the ceiling comes from.
     #[serde(default)]
     pub cost: CostBasis,
@@ -93,7 +97,20 @@ impl ModelQuota {
             hourly_rate_limit: Amount::ZERO,
             cost_ceiling: Amount::ZERO,
             price: None,
+            price_source: None,
             cost: CostBasis::Priced,
+        }
+    }
+
+    /// Refuses a price's source that is none, or has no price.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field.
+    pub fn validate(&self) -> Result<()> {
+        match &self.price_source {
+            Some(_) if self.price.is_none() => Err(Error::invalid("price_source", "there is no price")),
+            Some(source) => source.validate(),
+            None => Ok(()),
         }
     }
 

@@ -39,6 +39,7 @@ pub mod limit;
 pub mod machine;
 pub mod memory;
 pub mod port;
+pub mod price;
 pub mod rpc;
 pub mod status;
 pub mod task;

@@ -374,8 +374,9 @@ impl AllowanceService {
     /// Sets a model's quota, and wakes what waits for it.
     ///
     /// # Errors
-    /// `Unavailable`.
+    /// `Invalid`.
     pub async fn set_model(&self, quota: ModelQuota) -> Result<ModelQuota> {
+        quota.validate()?;
         self.fleet.ports().allowances.set_model_quota(quota.clone(), self.fleet.now()).await?;
         self.wake(Wake::Scope(Scope::Model(quota.model.clone()))).await?;
         Ok(quota)

@@ -135,9 +135,21 @@ pub(crate) struct ImportArgs {
     /// Take all of them
     #[arg(long, conflicts_with = "only")]
     pub all: bool,
+    /// Which price to take where there are several by the size of a context or the time in a cache
+    #[arg(long, default_value = "highest")]
+    pub tier: Tier,
     /// Say what would be taken, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Which of several prices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tier {
+    /// The highest of each category: no budget is passed
+    Highest,
+    /// Those without a condition: a request that meets one costs more than is charged
+    Base,
 }
 
 /// The limits of a model over all agents; 0 = unlimited.

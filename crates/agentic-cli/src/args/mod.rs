@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use agents::{AgentArgs, AgentCommand};
 pub(crate) use budgets::BudgetCommand;
 pub(crate) use limits::{
-    AllowanceCommand, AllowanceLimits, Cost, ImportArgs, LedgerCommand, ModelCommand, ModelLimits,
+    AllowanceCommand, AllowanceLimits, Cost, ImportArgs, LedgerCommand, ModelCommand, ModelLimits, Tier,
 };
 pub(crate) use run::{AgentFlags, BackupArgs, DemoArgs, GuardArgs, ServeArgs, UpArgs, WorkerArgs};
 pub(crate) use tasks::{

@@ -4,6 +4,7 @@ use agentic_core::{
     allowance::{CostBasis, ModelQuota, Price},
     decimal,
     error::Error,
+    price::PriceSource,
 };
 use serde_json::json;
 
@@ -60,6 +61,7 @@ fn changed(now: ModelQuota, limits: &ModelLimits) -> ModelQuota {
         daily_token_budget: limits.daily_tokens.unwrap_or(now.daily_token_budget),
         hourly_rate_limit: limits.hourly_requests.unwrap_or(now.hourly_rate_limit),
         cost_ceiling: limits.cost_ceiling.unwrap_or(now.cost_ceiling),
+        price_source: now.price_source.filter(|_| price.is_none()),
         price: price.or(now.price),
         cost: match limits.cost {
             Some(Cost::Priced) => CostBasis::Priced,
@@ -68,6 +70,14 @@ fn changed(now: ModelQuota, limits: &ModelLimits) -> ModelQuota {
         },
         model: now.model,
     }
+}
+
+/// Where a price was taken from, in short: `vendor/m of map 0123456789ab (highest), 2026-03-01`.
+fn from(source: &PriceSource) -> String {
+    let PriceSource { sha256, key, tier, imported_at } = source;
+    let map: String = sha256.chars().take(12).collect();
+    let day: String = imported_at.to_string().chars().take(10).collect();
+    format!("{key} of map {map} ({}), {day}", tier.as_str())
 }
 
 fn one(session: &Session, quota: ModelQuota) -> Result<(), Failure> {
@@ -81,6 +91,7 @@ fn print(session: &Session, quotas: &[ModelQuota]) -> Result<(), Failure> {
         "REQUESTS AN HOUR",
         "CEILING (CENTS)",
         "$ A MILLION IN/OUT",
+        "PRICE FROM",
         "COST",
     ]);
     for quota in quotas {
@@ -93,6 +104,11 @@ fn print(session: &Session, quotas: &[ModelQuota]) -> Result<(), Failure> {
                 || "-".to_owned(),
                 |price| format!("{}/{}", decimal::shown(price.input, 6), decimal::shown(price.output, 6)),
             ),
+            match (&quota.price, &quota.price_source) {
+                (None, _) => "-".to_owned(),
+                (Some(_), None) => "by hand".to_owned(),
+                (Some(_), Some(source)) => from(source),
+            },
             quota.cost.as_str().to_owned(),
         ]);
     }

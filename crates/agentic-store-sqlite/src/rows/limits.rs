@@ -27,7 +27,7 @@ macro_rules! select_quota {
     ($rest:literal) => {
         concat!(
             "SELECT model, daily_token_budget, hourly_rate_limit, cost_ceiling, price_input, price_output,
-                price_cache_read, price_cache_write, price_reasoning, cost FROM quotas ",
+                price_cache_read, price_cache_write, price_reasoning, cost, price_source FROM quotas ",
             $rest
         )
     };
@@ -43,8 +43,8 @@ const PUT_ALLOWANCE: &str = "INSERT OR REPLACE INTO allowances (agent_id, daily_
 const DELETE_ALLOWANCE: &str = "DELETE FROM allowances WHERE agent_id = ?1";
 const PUT_QUOTA: &str =
     "INSERT OR REPLACE INTO quotas (model, daily_token_budget, hourly_rate_limit, cost_ceiling,
-    price_input, price_output, price_cache_read, price_cache_write, price_reasoning, cost)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    price_input, price_output, price_cache_read, price_cache_write, price_reasoning, cost, price_source)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const DELETE_QUOTA: &str = "DELETE FROM quotas WHERE model = ?1";
 
 pub(crate) const BUDGET: &str = "SELECT scope, version, limits, hold FROM budgets WHERE scope = ?1";
@@ -98,6 +98,7 @@ pub(crate) fn read_quota(columns: &mut Columns<'_>) -> Result<ModelQuota> {
         cost_ceiling,
         price,
         cost: columns.named()?,
+        price_source: columns.json_opt()?,
     })
 }
 
@@ -122,7 +123,7 @@ pub(crate) fn put_quota(sql: Sql<'_>, model: &ModelName, quota: Option<&ModelQuo
             None => cells.null(),
         };
     }
-    cells.text(quota.cost.as_str());
+    cells.text(quota.cost.as_str()).json_opt(quota.price_source.as_ref())?;
     sql.execute(PUT_QUOTA, cells.params()).map(drop)
 }
 

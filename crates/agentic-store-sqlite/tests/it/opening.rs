@@ -2,11 +2,11 @@
 
 use std::{fs, sync::Barrier};
 
-use agentic_core::task::TaskStatus;
+use agentic_core::{allowance::Price, task::TaskStatus};
 use agentic_store_sqlite::{ServeLock, SqliteOptions, SqliteStore, Synchronous};
 use agentic_testkit::{
     Fixture,
-    given::{done, end, figures, finish, t},
+    given::{done, end, figures, finish, id, n, t},
 };
 
 use crate::world::{World, submit};
@@ -36,8 +36,11 @@ async fn a_file_of_the_first_schema_is_brought_up_to_date() {
     raw.execute_batch(include_str!("../../migrations/0001_first.sql")).unwrap();
     raw.pragma_update(None, "application_id", owner).unwrap();
     raw.pragma_update(None, "user_version", 1).unwrap();
+    raw.execute_batch("INSERT INTO quotas VALUES ('m', 0, 5, 0, 3, 15, 'priced')").unwrap();
     drop(raw);
     let fx = Fixture::new(world.open().ports());
+    let quota = fx.allowances.model_quota(&id("m")).await.unwrap().unwrap();
+    assert_eq!((quota.price, quota.price_source), (Some(Price::flat(n(3), n(15))), None));
     let job = fx.running("a", "w").await;
     fx.ledger.finish(finish(end(&job, "w", done("well"), t(1)), Some(figures(1, 1)))).await.unwrap();
     fx.check().await;

@@ -8,6 +8,7 @@ use agentic_core::{
     event::EventType,
     limit::Meter,
     port::SetBudget,
+    price::{PriceSource, PriceTier},
 };
 
 use crate::{
@@ -34,6 +35,12 @@ fn quota(model: &str) -> ModelQuota {
         hourly_rate_limit: n(60),
         cost_ceiling: n(500),
         price: Some(Price { cache_read: Some(n(300_000)), ..Price::flat(n(3_000_000), n(15_000_000)) }),
+        price_source: Some(PriceSource {
+            sha256: "0123456789abcdef".repeat(4),
+            key: "vendor/\"m\"".to_owned(),
+            tier: PriceTier::Highest,
+            imported_at: t(-3),
+        }),
         cost: CostBasis::Reported,
     }
 }
