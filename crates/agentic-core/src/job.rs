@@ -155,7 +155,7 @@ pub struct Job {
     pub charges: Vec<Charge>,
     /// A limit told it to stop: it refunds nothing, however it ends.
     pub stopped: bool,
-    /// It was never admitted; its usage was charged all the same.
+    /// It was never admitted: its usage is charged all the same, but it holds nothing.
     pub unadmitted: bool,
     /// It grew after it was settled.
     pub late: bool,
@@ -189,8 +189,11 @@ impl Job {
         self.state.is_open() && self.expires_at > now
     }
 
-    /// What it holds, if it is live.
+    /// What it holds, if it is live; nothing where nobody admitted it.
     pub fn held(&self) -> Held {
+        if self.unadmitted {
+            return Held::default();
+        }
         Held {
             active: Amount::ONE,
             unstarted: if self.state == JobState::Reserved { Amount::ONE } else { Amount::ZERO },

@@ -231,7 +231,9 @@ impl Reaper {
             ports.allowances.report(report).await?;
         }
         let recorded = attempt.and_then(|attempt| attempt.outcome);
-        let outcome = recorded.map_or(JobOutcome::Failed, AttemptOutcome::job_outcome);
+        // Of what nobody admitted nobody knows that it failed: only who reported it can say so.
+        let unknown = if job.unadmitted { JobOutcome::Released } else { JobOutcome::Failed };
+        let outcome = recorded.map_or(unknown, AttemptOutcome::job_outcome);
         ports.allowances.settle(Settle { job: job.id.clone(), outcome, now }).await?;
         Ok(true)
     }

@@ -26,7 +26,7 @@ use crate::{
 /// The live reservations of each agent of a list, in its order.
 pub(crate) const ACTIVE: &str = "SELECT (
         SELECT count(*) FROM jobs
-        WHERE state IN ('reserved', 'started') AND agent_id = a.value AND expires_at > ?2)
+        WHERE state IN ('reserved', 'started') AND unadmitted = 0 AND agent_id = a.value AND expires_at > ?2)
     FROM json_each(?1) a ORDER BY a.key";
 
 /// Recomputes every meter from the opening balance and the entries, on one snapshot, without holding them all.

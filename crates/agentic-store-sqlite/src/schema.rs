@@ -33,6 +33,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0002_budgets.sql")),
     M::up(include_str!("../migrations/0003_deferred.sql")),
     M::up(include_str!("../migrations/0004_price_source.sql")),
+    M::up(include_str!("../migrations/0005_jobs.sql")),
 ];
 
 /// Opens the connection that writes: makes the file if there is none, and brings its schema up to date.

@@ -232,6 +232,7 @@ macro_rules! registry {
                 counts_never_stop_a_job,
                 an_unadmitted_report_is_charged_and_flagged,
                 only_an_unadmitted_job_lives_by_its_reports,
+                an_unadmitted_job_keeps_nobody_out,
                 an_unadmitted_job_is_stopped,
                 another_models_usage_is_its_own,
                 cost_is_priced_or_reported,

@@ -142,7 +142,7 @@ fn hold_longer(rows: &mut dyn Rows, job: &mut Job, expires_at: Timestamp, now: T
         let detail = format!("job {} is over", job.id);
         return Err(Error::conflict(ConflictCode::LeaseLost, detail));
     }
-    if !job.is_live(now) {
+    if !job.is_live(now) && !job.unadmitted {
         // Only what it would hold again: a started job has used its job and its request already.
         let started = job.state == JobState::Started;
         let retakes = |meter| match meter {
@@ -196,7 +196,7 @@ pub fn report(rows: &mut dyn Rows, report: &Report) -> Result<UsageAnswer> {
     Ok(answer)
 }
 
-/// A job that nobody admitted: charged as if it had started now.
+/// A job that nobody admitted: charged as if it had started now, and holding nothing.
 fn unadmitted(rows: &mut dyn Rows, report: &Report) -> Result<Job> {
     let line = Line {
         model: report.model.clone(),

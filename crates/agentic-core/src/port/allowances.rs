@@ -76,7 +76,7 @@ pub struct Report {
     pub limits: Vec<Limit>,
     /// The model's price, likewise.
     pub price: Option<Price>,
-    /// A job that was never admitted holds a place until then.
+    /// A job that was never admitted is open until then, and ended by a sweep after it; it holds nothing.
     pub expires_at: Timestamp,
     /// When.
     pub now: Timestamp,

@@ -64,15 +64,18 @@ async fn daily_jobs_at_one_under_and_one_over() {
 
 #[tokio::test]
 async fn concurrent_jobs_at_one_under_and_one_over() {
-    for (jobs, allowed) in [(1, true), (2, false), (3, false)] {
+    for (jobs, admitted, allowed) in [(1, 1, true), (2, 2, false), (3, 2, false)] {
         let world = World::new();
+        let registered = world.agent("a", &[], 0).await;
         world.allow("a", |limit| limit.concurrent_jobs = 2u32.into()).await;
-        for job in 0..jobs {
-            use_up(&world, &format!("j{job}"), 0, UsageEvent::JobStarted).await;
+        for _ in 0..jobs {
+            world.submit(titled("x")).await;
         }
+        assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, admitted, "{jobs}");
         assert_eq!(check(&world).await.allowed, allowed, "{jobs}");
-        use_up(&world, "j0", 0, UsageEvent::JobCompleted).await;
-        assert_eq!(check(&world).await.allowed, jobs <= 2, "{jobs}: one ended");
+        let started = world.start_assigned(&registered).await;
+        world.complete(&started[0], true).await;
+        assert!(check(&world).await.allowed, "{jobs}: one ended");
     }
 }
 

@@ -73,6 +73,24 @@ async fn a_report_for_an_attempt_to_come_does_not_keep_its_task_from_running() {
 }
 
 #[tokio::test]
+async fn reports_for_a_job_that_nobody_admitted_take_no_place() {
+    let world = World::new();
+    let registered = world.agent("a", &[], 0).await;
+    world.allow("a", |limit| limit.concurrent_jobs = 1u32.into()).await;
+    let stray = |tokens| report("a", "nobody-s#1", tokens, UsageEvent::JobProgress);
+    assert!(world.fleet.allowances().record_usage(stray(7)).await.unwrap().unadmitted);
+    world.submit(titled("x")).await;
+    assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1);
+    world.start_assigned(&registered).await;
+    world.fleet.allowances().record_usage(stray(9)).await.unwrap();
+    world.pass(world.fleet.policy().claim_lease.as_secs());
+    assert!(world.fleet.reaper().sweep().await.unwrap().settled > 0);
+    let job = world.fleet.ports().allowances.job(&"nobody-s#1".parse().unwrap()).await.unwrap().unwrap();
+    assert!(!job.state.is_open(), "{job:?}");
+    assert_eq!(tokens(&world, "a").await, 9, "and nothing is given back for it");
+}
+
+#[tokio::test]
 async fn a_task_with_the_id_of_a_pruned_one_runs() {
     let world = World::new();
     let agent = world.agent("a", &[], 0).await;

@@ -72,8 +72,9 @@ end
 -- Tokens are summed in two parts, their multiples of 2^30 and the rest, so that no sum is rounded.
 local HIGH = 1073741824
 
--- Adds what a job holds to the rows by scope, or takes it away.
+-- Adds what a job holds to the rows by scope, or takes it away; what nobody admitted holds nothing.
 local function hold(j, sign, rows)
+  if j.unadmitted then return end
   local unstarted = j.state == 'reserved' and sign or 0
   local tokens = left(j)
   local high = math.floor(tokens / HIGH)
@@ -182,7 +183,7 @@ end
 -- Whether two states of a job hold the same.
 local function holds_the_same(j, was)
   return j.state == was.state and j.agent_id == was.agent_id and j.model0 == was.model0 and j.project == was.project
-    and left(j) == left(was)
+    and j.unadmitted == was.unadmitted and left(j) == left(was)
 end
 
 -- Writes a job that was read as `was`, and what it holds: one that has run out nothing, as another job of this step may
@@ -675,7 +676,7 @@ end
 -- Extends an open job; one that has run out retakes its place. True, or false and why not: a reply, or nothing.
 local function hold_longer(j, expires_at)
   if not is_open(j) then return false end
-  if not is_live(j) then
+  if not is_live(j) and not j.unadmitted then
     local started = j.state == 'started'
     local again = {}
     for _, limit in ipairs(limits_of(j, 0)) do

@@ -10,11 +10,12 @@ use agentic_core::{
 
 use crate::sql::{Columns, Sql};
 
-/// The open jobs under a scope: when they expire, whether they wait to start, and what is left of what they asked.
+/// The open jobs under a scope that were admitted: when they expire, whether they wait to start, and what is left of what they asked.
 macro_rules! select_held {
     ($rest:literal) => {
         concat!(
-            "SELECT expires_at, state = 'reserved', tokens FROM jobs WHERE state IN ('reserved', 'started')",
+            "SELECT expires_at, state = 'reserved', tokens FROM jobs
+                WHERE state IN ('reserved', 'started') AND unadmitted = 0",
             $rest
         )
     };
@@ -75,7 +76,7 @@ impl HeldSpan {
 
     /// Takes in a job that stands under the scope, and keeps the span around `now` free of its expiry.
     pub(crate) fn see(&mut self, job: &Job, now: Timestamp) {
-        if job.state.is_open() {
+        if holds(job) {
             self.note(job.expires_at, job.state == JobState::Reserved, job.held().tokens, now);
         }
     }
@@ -97,7 +98,7 @@ impl HeldSpan {
     /// Takes a job out that stood under the scope.
     pub(crate) fn remove(&mut self, job: &Job) {
         // No expiry lies inside the span, so one that is counted expires after it.
-        if job.state.is_open() && job.expires_at >= self.until {
+        if holds(job) && job.expires_at >= self.until {
             self.active -= 1;
             self.unstarted -= u64::from(job.state == JobState::Reserved);
             self.tokens -= u128::from(job.held().tokens.get());
@@ -106,7 +107,7 @@ impl HeldSpan {
 
     /// Takes a job in that stands under the scope now.
     pub(crate) fn add(&mut self, job: &Job) {
-        if job.state.is_open() && job.expires_at > self.from {
+        if holds(job) && job.expires_at > self.from {
             self.until = self.until.min(job.expires_at);
             self.count(job.state == JobState::Reserved, job.held().tokens);
         }
@@ -117,6 +118,11 @@ impl HeldSpan {
         self.unstarted += u64::from(reserved);
         self.tokens += u128::from(tokens.get());
     }
+}
+
+/// Whether a job holds anything until it expires.
+const fn holds(job: &Job) -> bool {
+    job.state.is_open() && !job.unadmitted
 }
 
 #[cfg(test)]

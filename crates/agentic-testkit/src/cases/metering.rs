@@ -125,7 +125,8 @@ pub async fn counts_never_stop_a_job(fx: &Fixture) {
     assert_eq!((answer.directive, answer.remaining_tokens), (Directive::Continue, None));
 }
 
-/// A report for a job that nobody admitted is charged, flagged, and holds a place until its time.
+/// A report for a job that nobody admitted is charged and flagged, and takes no place: usage is a fact, admission a
+/// permission.
 pub async fn an_unadmitted_report_is_charged_and_flagged(fx: &Fixture) {
     let limits = vec![daily_tokens("w", 100), daily_jobs("w", 5), concurrent("w", 5)];
     let model = Some(id("m"));
@@ -139,7 +140,10 @@ pub async fn an_unadmitted_report_is_charged_and_flagged(fx: &Fixture) {
     assert_eq!(fx.used(&limits[1], t(0)).await, (1, 0), "it counts as one job");
     let job = fx.job(&nth(0)).await;
     assert_eq!((job.unadmitted, job.state, job.started_at), (true, JobState::Started, Some(t(0))));
-    assert_eq!((fx.load("w", t(59)).await, fx.load("w", t(60)).await), (1, 0));
+    for (limit, used) in limits.iter().zip([30, 1, 0]) {
+        assert_eq!(fx.used(limit, t(0)).await, (used, 0), "it holds nothing: {}", limit.key);
+    }
+    assert_eq!(fx.load("w", t(0)).await, 0);
     let event = fx.log().await.into_iter().find(|event| event.kind == EventType::UsageRecorded).unwrap();
     assert_eq!(event.payload.unwrap()["unadmitted"], true);
     let later = Admission { agent_id: id("x"), ..admission(&nth(0), "x", t(1)) };
@@ -148,7 +152,7 @@ pub async fn an_unadmitted_report_is_charged_and_flagged(fx: &Fixture) {
     assert_eq!(fx.used(&limits[0], t(1)).await, (30, 0), "and stays charged");
 }
 
-/// Every report of an unadmitted job keeps its place; one of an admitted job does not.
+/// Every report of an unadmitted job puts its end off; one of an admitted job does not.
 pub async fn only_an_unadmitted_job_lives_by_its_reports(fx: &Fixture) {
     fx.admit(&nth(1), &[], 0, t(0)).await.unwrap();
     for secs in [0, 30] {
@@ -156,7 +160,27 @@ pub async fn only_an_unadmitted_job_lives_by_its_reports(fx: &Fixture) {
         says(fx, &nth(1), figures(1, 0), secs).await;
     }
     assert_eq!((fx.job(&nth(0)).await.expires_at, fx.job(&nth(1)).await.expires_at), (t(90), t(60)));
-    assert_eq!(fx.load("w", t(60)).await, 1);
+}
+
+/// However often a job that nobody admitted is reported, the one place of its agent is free, before and after an admitted
+/// job took it; its end frees nothing, and gives back as every job's does.
+pub async fn an_unadmitted_job_keeps_nobody_out(fx: &Fixture) {
+    let limits = vec![concurrent("w", 1), daily_jobs("w", 3), daily_tokens("w", 100)];
+    let stray = |tokens: u32, secs| Report {
+        limits: limits.clone(),
+        model: Some(id("m")),
+        ..report(&nth(0), "w", figures(tokens, 0), t(secs))
+    };
+    fx.allowances.report(stray(30, 0)).await.unwrap();
+    fx.admit(&nth(1), &limits, 70, t(1)).await.unwrap();
+    fx.allowances.report(stray(40, 2)).await.unwrap();
+    assert_eq!((fx.load("w", t(2)).await, fx.used(&limits[2], t(2)).await), (1, (40, 70)));
+    crate::expect::refused(fx.admit(&nth(2), &limits, 0, t(2)).await);
+    fx.allowances.settle(settle(&nth(1), JobOutcome::Completed, t(3))).await.unwrap();
+    fx.allowances.extend(crate::given::extend(&nth(0), t(100))).await.unwrap();
+    fx.admit(&nth(2), &limits, 60, t(100)).await.unwrap();
+    fx.allowances.settle(settle(&nth(0), JobOutcome::Cancelled, t(101))).await.unwrap();
+    assert_eq!((fx.load("w", t(101)).await, fx.used(&limits[2], t(101)).await), (1, (0, 60)));
 }
 
 /// An unadmitted job is told to stop at a cap like any other.
