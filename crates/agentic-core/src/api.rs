@@ -210,6 +210,9 @@ pub struct ReleaseTask {
     /// What it used in all, if it was not reported before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Figures>,
+    /// The provider's usage limit is used up until then: nothing more of its model is given to its agent until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<Timestamp>,
 }
 
 /// `POST /api/tasks/{id}/cancel`.

@@ -297,9 +297,7 @@ impl TaskService {
                 return Ending::Completed(result.clone());
             }
             if let Some(until) = limited {
-                return Ending::Released {
-                    reason: format!("the provider's usage limit is used up until {until}"),
-                };
+                return Ending::Released { reason: used_up(until) };
             }
             let said = result.error_message.clone().filter(|text| !text.is_empty());
             let error = said.or_else(|| Some(result.output.clone()).filter(|text| !text.is_empty()));
@@ -329,8 +327,12 @@ impl TaskService {
     /// # Errors
     /// `Conflict` where the fence refuses.
     pub async fn release(&self, caller: &Caller, id: &TaskId, body: ReleaseTask) -> Result<Task> {
-        let ReleaseTask { reason, attempt, usage } = body;
-        let reason = if reason.is_empty() { "given back".to_owned() } else { reason };
+        let ReleaseTask { reason, attempt, usage, resets_at } = body;
+        if let Some(until) = resets_at {
+            self.hold(caller, id, attempt, until).await?;
+        }
+        let why = || resets_at.map_or_else(|| "given back".to_owned(), used_up);
+        let reason = if reason.is_empty() { why() } else { reason };
         self.end(caller, id, attempt, usage, |_| Ending::Released { reason: reason.clone() }).await
     }
 
@@ -429,6 +431,11 @@ impl Request {
         let admission = Admission { job, id, agent_id, model, project, price, limits, ask, expires_at, now };
         Assign { claim, admission }
     }
+}
+
+/// Why an attempt is given back that met its provider's usage limit.
+fn used_up(until: Timestamp) -> String {
+    format!("the provider's usage limit is used up until {until}")
 }
 
 /// A new id: a UUIDv7, so that ids sort by age.

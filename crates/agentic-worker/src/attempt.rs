@@ -3,7 +3,7 @@
 use std::{ffi::OsString, io, process::ExitStatus, sync::Arc, time::Duration};
 
 use agentic_core::{
-    allowance::UsageEvent,
+    allowance::{UsageEvent, UsageReport},
     api::{CompleteTask, PatchTask, ReleaseTask},
     error::Result,
     id::JobId,
@@ -320,7 +320,8 @@ impl Attempt {
             },
             End::Release(reason) => {
                 let attempt = Some(self.job.attempt);
-                let release = ReleaseTask { reason: reason.to_owned(), attempt, usage: self.usage() };
+                let (usage, resets_at) = (self.usage(), self.standing.borrow().resets_at);
+                let release = ReleaseTask { reason: reason.to_owned(), attempt, usage, resets_at };
                 if self.offer(|| self.api.release_task(task, &release)).await.is_some() {
                     return Outcome::Released;
                 }
@@ -333,10 +334,12 @@ impl Attempt {
 
     /// Says what was used by an attempt that is over.
     async fn report(&self, event: UsageEvent) -> Outcome {
+        let resets_at = self.standing.borrow().resets_at;
         // The last report of a cancelled job frees its place, whatever it used.
-        if self.usage().is_some() || event == UsageEvent::JobCancelled {
+        if self.usage().is_some() || resets_at.is_some() || event == UsageEvent::JobCancelled {
             let figures = self.usage().unwrap_or_default();
             let report = usage_report(&self.config.agent.id, &self.job, figures, event);
+            let report = UsageReport { resets_at, ..report };
             self.offer(|| self.api.report_usage(&report)).await;
         }
         Outcome::Lost

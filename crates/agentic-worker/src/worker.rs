@@ -488,7 +488,7 @@ async fn part(api: &dyn Api, agent: &AgentId, incarnation: u64, known: HashSet<J
             continue;
         }
         let reason = "the worker is leaving".to_owned();
-        let release = ReleaseTask { reason, attempt: Some(task.attempt), usage: None };
+        let release = ReleaseTask { reason, attempt: Some(task.attempt), ..ReleaseTask::default() };
         if let Err(error) = bounded(CALL, api.release_task(&task.id, &release)).await {
             tracing::warn!(task = %task.id, %error, "could not give back an attempt");
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use agentic_core::{
     allowance::{CostBasis, ModelQuota, Price, UsageEvent, UsageReport},
-    api::{ClaimTask, CompleteTask, CreateTask},
+    api::{ClaimTask, CompleteTask, CreateTask, ReleaseTask},
     budget::{Budget, BudgetLimit, LONGEST_HOLD},
     clock::Timestamp,
     error::{ConflictCode, Error, Result},
@@ -277,22 +277,51 @@ async fn used_up(world: &World, task: &Task, until: Timestamp) -> Task {
     world.fleet.tasks().complete(&by(&agent), &task.id, body).await.unwrap()
 }
 
+/// The same, giving the attempt back.
+async fn given_back(world: &World, task: &Task, until: Timestamp) -> Task {
+    let agent = task.claimed_by.clone().unwrap();
+    let body = ReleaseTask { attempt: Some(task.attempt), resets_at: Some(until), ..ReleaseTask::default() };
+    world.fleet.tasks().release(&by(&agent), &task.id, body).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_usage_limit_answer_parks_the_agents_model_and_nothing_else() {
+    for releases in [false, true] {
+        let world = World::new();
+        let until = world.now().plus(Duration::from_hours(3));
+        let task = take(&world, "a", 0).await.unwrap();
+        let back = if releases {
+            given_back(&world, &task, until).await
+        } else {
+            used_up(&world, &task, until).await
+        };
+        assert_eq!((back.status, back.retry_count), (TaskStatus::Pending, 0), "no retry is burnt");
+        let told =
+            world.fleet.tasks().history(&task.id, 0, 100).await.unwrap().pop().unwrap().payload.unwrap();
+        assert_eq!(told["reason"], format!("the provider's usage limit is used up until {until}"));
+        let refusal = refused(claim(&world, "a", &task).await);
+        assert_eq!(refusal.retry_at, Some(until));
+        assert_eq!(refusal.key.as_ref().unwrap().scope.to_string(), "agent:a model:m");
+        assert!(refusal.to_string().contains("usage limit is used up"), "{refusal}");
+        claim(&world, "b", &task).await.unwrap();
+        let other = world.submit(CreateTask { model: Some("n".parse().unwrap()), ..titled("x") }).await;
+        claim(&world, "a", &other).await.unwrap();
+        world.pass(3 * 3_600);
+        take(&world, "a", 0).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_release_holds_nothing_for_who_is_not_its_holder() {
     let world = World::new();
-    let until = world.now().plus(Duration::from_hours(3));
+    let until = Some(world.now().plus(Duration::from_hours(3)));
     let task = take(&world, "a", 0).await.unwrap();
-    let back = used_up(&world, &task, until).await;
-    assert_eq!((back.status, back.retry_count), (TaskStatus::Pending, 0), "no retry is burnt");
-    let refusal = refused(claim(&world, "a", &task).await);
-    assert_eq!(refusal.retry_at, Some(until));
-    assert_eq!(refusal.key.as_ref().unwrap().scope.to_string(), "agent:a model:m");
-    assert!(refusal.to_string().contains("usage limit is used up"), "{refusal}");
-    claim(&world, "b", &task).await.unwrap();
-    let other = world.submit(CreateTask { model: Some("n".parse().unwrap()), ..titled("x") }).await;
-    claim(&world, "a", &other).await.unwrap();
-    world.pass(3 * 3_600);
-    take(&world, "a", 0).await.unwrap();
+    for (caller, attempt) in [("b", Some(1)), ("b", None), ("a", Some(2))] {
+        let caller = by(&caller.parse().unwrap());
+        let body = ReleaseTask { attempt, resets_at: until, ..ReleaseTask::default() };
+        world.fleet.tasks().release(&caller, &task.id, body).await.unwrap_err();
+        assert_eq!(world.fleet.allowances().budgets().await.unwrap(), []);
+    }
 }
 
 #[tokio::test]

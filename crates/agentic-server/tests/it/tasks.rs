@@ -49,7 +49,7 @@ async fn a_tasks_life() {
 
     world.clock.advance(std::time::Duration::from_secs(6));
     client.claim_task(&task.id, &claim()).await.unwrap();
-    let release = ReleaseTask { reason: "lunch".into(), attempt: Some(2), usage: None };
+    let release = ReleaseTask { reason: "lunch".into(), attempt: Some(2), ..ReleaseTask::default() };
     let answer = client.release_task(&task.id, &release).await.unwrap();
     assert_eq!((answer.task.status, answer.task.retry_count), (TaskStatus::Pending, 1));
 

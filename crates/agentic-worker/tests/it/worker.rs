@@ -455,7 +455,8 @@ async fn a_drain_gives_back_what_did_not_start() {
 async fn a_drain_gives_back_what_does_not_end_in_time() {
     let fake = Fake::new();
     fake.assign("t-1");
-    let script = "echo '{\"tokens_in\":3}' >> $AGENTIC_REPORT_FILE; echo $$ > pid; exec sleep 1000";
+    let script = "echo '{\"tokens_in\":3,\"resets_at\":\"2026-03-01T17:00:00Z\"}' >> $AGENTIC_REPORT_FILE
+        echo $$ > pid; exec sleep 1000";
     let bench = Bench::start(&fake, script, |config| config.drain_grace = SECOND / 2);
     let pid = bench.file("pid").await;
     fake.until("usage", |state| !state.reports.is_empty()).await;
@@ -463,6 +464,11 @@ async fn a_drain_gives_back_what_does_not_end_in_time() {
     assert!(!is_alive(&pid));
     let (task, release) = fake.see(|state| state.releases[0].clone());
     assert_eq!((task.as_str(), release.attempt, release.usage.unwrap().tokens_in.get()), ("t-1", Some(1), 3));
+    assert_eq!(
+        release.resets_at.unwrap().to_string(),
+        "2026-03-01T17:00:00.000Z",
+        "what its provider said goes with it"
+    );
     assert!(fake.see(|state| state.completions.is_empty()));
 }
 
