@@ -47,7 +47,8 @@ impl Client {
 
     /// Reads a page of an agent's ledger, newest first; `cursor` is that of the page before.
     pub async fn ledger(&self, agent: &AgentId, cursor: Option<&str>, limit: usize) -> Result<EntryPage> {
-        let call = self.get(&["api", "ledger", agent.as_str()]).maybe_query("cursor", cursor);
+        // In the query: an agent may be called as a route below is.
+        let call = self.get(&["api", "ledger"]).query("agent", agent).maybe_query("cursor", cursor);
         call.query("limit", limit).answer().await
     }
 

@@ -65,6 +65,7 @@ pub(crate) const ROUTES: &[(Method, &str, Gate)] = &[
     (Method::GET, "/api/models/{*model}", ADMIN),
     (Method::PUT, "/api/models/{*model}", ADMIN),
     (Method::DELETE, "/api/models/{*model}", ADMIN),
+    (Method::GET, "/api/ledger", ADMIN),
     (Method::GET, "/api/ledger/verify", ADMIN),
     (Method::GET, "/api/ledger/{agent}", ADMIN),
     (Method::GET, "/api/budgets", ADMIN),

@@ -48,6 +48,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/models", get(models::list))
         // A model's name may contain slashes.
         .route("/api/models/{*model}", get(models::get).put(models::put).delete(models::delete))
+        // Of any agent, also of one whose name is a route.
+        .route("/api/ledger", get(ledger::find))
         .route("/api/ledger/{agent}", get(ledger::show))
         // A scope may contain slashes.
         .route("/api/budgets", get(budgets::list))

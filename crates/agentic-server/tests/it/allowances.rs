@@ -113,7 +113,20 @@ async fn the_ledger_is_read_in_pages_verified_and_reset() {
     for (query, field) in
         [("limit=0", "limit"), ("limit=1001", "limit"), ("cursor=x", "cursor"), ("x=1", "x")]
     {
-        let reply = world.call("GET", &format!("/api/ledger/a?{query}"), "").await;
-        assert_eq!(reply.problem(422, "invalid")["field"], field, "{query}");
+        for path in ["/api/ledger/a?", "/api/ledger?agent=a&"] {
+            let reply = world.call("GET", &format!("{path}{query}"), "").await;
+            assert_eq!(reply.problem(422, "invalid")["field"], field, "{path}{query}");
+        }
     }
+    assert_eq!(world.call("GET", "/api/ledger", "").await.problem(422, "invalid")["field"], "agent");
+}
+
+#[tokio::test]
+async fn an_agent_may_be_called_as_a_route_is() {
+    let world = World::start().await;
+    let client = &world.client;
+    client.create_task(&CreateTask { id: "t".into(), ..CreateTask::new("x") }).await.unwrap();
+    client.claim_task(&id("t"), &ClaimTask { agent_id: id("verify"), lease_secs: None }).await.unwrap();
+    assert_eq!(client.ledger(&id("verify"), None, 9).await.unwrap().entries[0].kind, EntryKind::Start);
+    assert_eq!(client.verify_ledger().await.unwrap(), []);
 }
