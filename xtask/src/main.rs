@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod command;
 mod coverage;
+mod docs;
 mod guide;
 mod lockstep;
 mod prove;
@@ -60,6 +61,8 @@ enum Command {
     Torture(torture::TortureArgs),
     /// Line coverage of all tests; needs LLVM's tools.
     Coverage,
+    /// Writes the documents that are generated from the code, `docs/reference/limits.md`.
+    Docs(docs::Options),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Prove { args } => prove::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Coverage => coverage::run(),
+        Command::Docs(options) => docs::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

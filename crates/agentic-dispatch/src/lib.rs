@@ -33,8 +33,6 @@ mod outbox;
 mod policy;
 mod prospects;
 mod reaper;
-#[cfg(test)]
-mod reference;
 mod router;
 mod saga;
 mod shadow;

@@ -10,6 +10,7 @@ mod explaining;
 mod lifecycle;
 mod outbox;
 mod reaping;
+mod reference;
 mod review_budgets;
 mod review_dispatching;
 mod running;

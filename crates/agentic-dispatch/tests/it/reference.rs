@@ -1,25 +1,25 @@
-//! `docs/reference/limits.md`: every limit, in the order in which a job is held against them, written from a plan that has
-//! them all.
+//! `docs/reference/limits.md`: every limit, in the order in which a job is held against them, as a task is told that meets
+//! them all. `cargo xtask docs` writes it.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use agentic_core::{
-    allowance::{AgentAllowance, CostBasis, ModelQuota, Price},
+    allowance::{AgentAllowance, ModelQuota, Price},
+    api::CreateTask,
     budget::{Budget, BudgetLimit},
-    clock::{ManualClock, Timestamp},
+    explain::{LimitState, Standing},
     limit::{Held, Limit, Meter, Scope, Window},
-    memory::Memory,
-    port::SetBudget,
     usage::Directive,
 };
+use agentic_dispatch::LeastLoaded;
 
-use crate::{Fleet, Policy, limits::Subject};
+use crate::world::{World, titled};
 
 const HEAD: &str = "\
 # Limits
 
-Generated from the code and held to it by a test; do not edit. A job is admitted when there is room under every limit: `used + reserved + max(1, asked) <=
-cap`. Refusals are told in this order; the first one is the answer. What each means, with figures, is in the [guide](../guide/budgets.md).
+Generated from the code by `cargo xtask docs` and held to it by a test; do not edit. A job is admitted when there is room under every limit: `used + reserved +
+max(1, asked) <= cap`. Refusals are told in this order; the first one is the answer. What each means, with figures, is in the [guide](../guide/budgets.md).
 
 Before any limit come three rules that count nothing: the agent has an allowance and the model is on its list; a model under a limit on spend has a price, or its
 quota says `cost: reported`; no budget of the job is on hold.
@@ -37,48 +37,43 @@ it. Windows are `day` (UTC), `sliding:SECS` (of a minute or a multiple), `anchor
 
 /// A limit of every kind, each set where it is set.
 async fn everything() -> Vec<Limit> {
-    let now: Timestamp = "2026-03-04T12:00:00Z".parse().unwrap();
-    let fleet = Fleet::new(Memory::new().ports(), Arc::new(ManualClock::at(now)), Policy::default()).unwrap();
-    let (agent, model, project) = ("ID".parse().unwrap(), "NAME".parse().unwrap(), "NAME".parse().unwrap());
-    let store = &fleet.ports().allowances;
+    let world = World::new();
+    let service = world.fleet.allowances();
+    let (agent, model) = (world.agent("ID", &[], 1).await.id, "NAME".parse().unwrap());
     let allowance = AgentAllowance {
         daily_token_limit: 1u32.into(),
         daily_job_limit: 1u32.into(),
         concurrent_jobs: 1u32.into(),
-        ..AgentAllowance::unlimited(agent)
+        ..AgentAllowance::unlimited(agent.clone())
     };
-    store.set_allowance(allowance.clone(), now).await.unwrap();
+    service.set(allowance).await.unwrap();
     let quota = ModelQuota {
         daily_token_budget: 1u32.into(),
         hourly_rate_limit: 1u32.into(),
         cost_ceiling: 1u32.into(),
         price: Some(Price::flat(1u32.into(), 1u32.into())),
-        cost: CostBasis::Priced,
         ..ModelQuota::unlimited(model)
     };
-    store.set_model_quota(quota.clone(), now).await.unwrap();
-    let agent = allowance.agent_id;
+    service.set_model(quota.clone()).await.unwrap();
     let model = quota.model;
     for scope in [
         Scope::Agent(agent.clone()),
-        Scope::AgentModel(agent.clone(), model.clone()),
+        Scope::AgentModel(agent, model.clone()),
         Scope::Model(model.clone()),
-        Scope::Project(project),
+        Scope::Project("NAME".parse().unwrap()),
         Scope::Fleet,
     ] {
         let limits = [(Meter::Tokens, "anchored:18000"), (Meter::Cost, "day")];
-        let limits = limits.map(|(meter, window)| BudgetLimit {
-            anchor: window.starts_with("anchored").then_some(now),
-            ..BudgetLimit::new(meter, window.parse().unwrap(), 1u32.into())
-        });
-        let budget = Budget { limits: limits.into(), ..Budget::new(scope) };
-        store.set_budget(SetBudget { budget, seen: None, now }).await.unwrap();
+        let limits =
+            limits.map(|(meter, window)| BudgetLimit::new(meter, window.parse().unwrap(), 1u32.into()));
+        service.set_budget(Budget { limits: limits.into(), ..Budget::new(scope) }).await.unwrap();
     }
-    let project = "NAME".parse().unwrap();
-    let subject = Subject { agent: &agent, max_load: 1, model: Some(&model), project: Some(&project) };
-    let plan = fleet.limits().await.unwrap().plan(fleet.policy(), &subject, now);
-    assert!(plan.rule.is_none() && plan.over.is_empty(), "{plan:?}");
-    plan.limits.into_iter().filter(|limit| limit.cap.is_some()).collect()
+    let task = CreateTask { model: Some(model), project: Some("NAME".parse().unwrap()), ..titled("x") };
+    let told = world.fleet.tasks().dry_run(vec![task], &LeastLoaded, 1).await.unwrap().remove(0);
+    let verdict = told.prospects.unwrap().agents.remove(0);
+    assert_eq!(verdict.standing, Standing::Fits, "{verdict:?}");
+    let limit = |state: LimitState| Limit { key: state.key, cap: Some(state.cap) };
+    verdict.limits.into_iter().map(limit).collect()
 }
 
 /// Where a limit is set.
@@ -136,6 +131,12 @@ async fn the_reference_of_limits_is_as_the_code_has_it() {
     }
     text.push_str(FOOT);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/limits.md");
+    if std::env::var_os("AGENTIC_WRITE_DOCS").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
     let stands = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(stands == text, "docs/reference/limits.md is not this:\n<<<\n{text}>>>");
+    assert!(
+        stands == text,
+        "docs/reference/limits.md is not this (cargo xtask docs writes it):\n<<<\n{text}>>>"
+    );
 }
