@@ -68,6 +68,8 @@ struct Args {
 /// What fails when it is over its bound.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Only {
+    /// How many tasks a second go through assign, start and finish.
+    Cycles,
     /// What the heartbeats of a large fleet cost.
     Heartbeats,
     /// How long each script of Redis takes in a large fleet.
@@ -87,6 +89,12 @@ async fn main() -> Result<()> {
 
 async fn measure(args: &Args, report: &mut Report) -> Result<()> {
     match args.only {
+        Some(Only::Cycles) => {
+            for backend in &args.backend {
+                cycle::measure(*backend, args, report).await?;
+            }
+            return Ok(());
+        }
         Some(Only::Heartbeats) => return hearts::measure(args, report).await,
         Some(Only::Bounds) => return bounds::measure(args, report).await,
         None => {}
