@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use agentic_core::{
+    agent::AgentSpec,
     amount::Amount,
-    id::{AgentId, TaskId},
+    id::{AgentId, JobId, TaskId},
     limit::{Limit, Meter, Scope, Window},
-    port::{CreateMany, Heartbeat, Ports, Reap, Unpark, Wake},
+    port::{Beat, BeatAttempt, CreateMany, Heartbeat, Ports, Reap, Register, Unpark, Wake},
     task::{NewTask, Page, TaskFilter, TaskStatus},
+    usage::Figures,
 };
 use agentic_dispatch::LeastLoaded;
 use anyhow::{Context, Result, ensure};
@@ -26,6 +28,10 @@ const WAITING: u32 = 100_000;
 const DUE: u32 = 10_000;
 /// How many tasks wait for one.
 const DEPENDENTS: u32 = 1_000;
+/// How many lanes a tick reads at most.
+const LANES: u32 = 10_000;
+/// How many attempts one agent runs.
+const RUNNING: u32 = 500;
 /// How often each call is made.
 const TIMES: usize = 9;
 
@@ -68,6 +74,8 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> Result<()> {
     due(&world.ports).await?;
     reads(&world.ports, &agents, &waiting, &parent, &mut probe).await?;
     steps(&world, &agents, &parent, &mut probe).await?;
+    beats(&world, &mut probe).await?;
+    lanes(&world.ports, &mut probe).await?;
 
     let mut slow = Vec::new();
     for (name, mut times) in probe.times {
@@ -146,7 +154,6 @@ async fn reads(
         probe.call("list, a page", ports.tasks.list(&TaskFilter::default(), &page, now)).await?;
         probe.call("list, none of 100,000", ports.tasks.list(&nothing, &page, now)).await?;
         probe.call("counts", ports.tasks.counts()).await?;
-        probe.call("lanes", ports.tasks.lanes(10_000)).await?;
         probe.call("ready", ports.tasks.ready(&lane, 64)).await?;
         probe.call("agents", ports.agents.list()).await?;
         probe.call("active_jobs", ports.allowances.active_jobs(agents, now)).await?;
@@ -177,6 +184,9 @@ async fn steps(world: &World, agents: &[AgentId], parent: &TaskId, probe: &mut P
     for (task, agent) in running(ports).await? {
         world::finish(ports, &task, &agent).await?;
     }
+    for _ in 0..TIMES {
+        probe.call("verify", ports.allowances.verify()).await?;
+    }
     let agent = agents.first().context("no agents")?;
     let now = world::now();
     for _ in 0..TIMES {
@@ -185,7 +195,7 @@ async fn steps(world: &World, agents: &[AgentId], parent: &TaskId, probe: &mut P
         let wake = Wake::All;
         probe.call("unpark", ports.tasks.unpark(Unpark { wake, limit: 1_000 })).await?;
     }
-    let job = agentic_core::id::JobId::new(parent.clone(), 1);
+    let job = JobId::new(parent.clone(), 1);
     ports.ledger.assign(crate::cycle::assignment(&job, agent)?).await?;
     probe
         .call("finish, with 1,000 dependents", async {
@@ -201,6 +211,45 @@ async fn steps(world: &World, agents: &[AgentId], parent: &TaskId, probe: &mut P
         probe.call("expired", ports.tasks.expired(silent, 500)).await?;
         probe.call("trim", ports.events.trim(silent, 500)).await?;
         probe.call("prune", ports.tasks.prune(silent, 500)).await?;
+    }
+    Ok(())
+}
+
+/// What an agent that runs much sends.
+async fn beats(world: &World, probe: &mut Probe<'_>) -> Result<()> {
+    let ports = &world.ports;
+    let agent = AgentSpec::new("busy".parse()?);
+    ports.agents.register(Register { agent: agent.clone(), now: world::now() }).await?;
+    let mut attempts = Vec::new();
+    for task in world.tasks(WAITING, RUNNING, None).await? {
+        let job = JobId::new(task, 1);
+        ports.ledger.assign(crate::cycle::assignment(&job, &agent.id)?).await?;
+        let figures = Figures { tokens_in: 600_u32.into(), tokens_out: 300_u32.into(), ..Figures::default() };
+        attempts.push(BeatAttempt { job, figures: Some(figures) });
+    }
+    for _ in 0..TIMES {
+        let (agent_id, attempts) = (agent.id.clone(), attempts.clone());
+        let beat = Beat { agent_id, incarnation: Some(1), attempts, now: world::now() };
+        probe.call("beat, of 500 attempts", ports.ledger.beat(beat)).await?;
+    }
+    let assigned = ports.tasks.assigned(&agent.id, 2, 1_000);
+    probe.call("assigned, none of 500", assigned).await?;
+    Ok(())
+}
+
+/// Tasks of which each needs something else.
+async fn lanes(ports: &Ports, probe: &mut Probe<'_>) -> Result<()> {
+    for batch in (0..LANES).step_by(1_000) {
+        let task = |number: u32| -> Result<NewTask> {
+            let new = NewTask::new(format!("lane-{number:05}").parse()?, "measure me");
+            Ok(NewTask { labels: [format!("l-{number:05}").parse()?].into(), ..new })
+        };
+        let tasks = (batch..batch + 1_000).map(task).collect::<Result<Vec<NewTask>>>()?;
+        ports.tasks.create_many(CreateMany { tasks, now: world::now() }).await?;
+    }
+    for _ in 0..TIMES {
+        let found = probe.call("lanes, of 10,000", ports.tasks.lanes(LANES as usize)).await?;
+        ensure!(found.views.len() == LANES as usize, "{} lanes", found.views.len());
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 -- Reads a part of the registered agents, ascending by id.
 -- ARGV: now, the last id seen ('' = from the start), how many. Answers ok with the records.
+-- Bound: as many agents as it is asked for.
 local after, count = maybe(), take()
 local from = after and '(' .. after or '-'
 local records = {}

@@ -2,6 +2,7 @@
 -- ARGV: now, key of the setting (or '', and then no check), what it must be ('=' in front; '' = not set), what it
 -- becomes ('=' in front), then for each event type, task, agent, at, payload.
 -- Answers ok, or moved with the setting as it stands ('=' in front; '' = not set).
+-- Bound: the events that it is given.
 local key, from, to = maybe(), text(), text()
 if key then
   local stands = redis.call('HGET', P .. 'settings', key)

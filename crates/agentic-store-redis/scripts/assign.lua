@@ -1,8 +1,10 @@
 -- Admits a job and claims its task, or changes nothing.
 -- ARGV: now, how long ended jobs are kept (ms), the claim, the admission. Answers ok with the task; nf; full with the
 -- limit that has no room and its figures; no with task, job and agent; or again.
+-- Bound: one task and the limits of one job, each of 61 buckets at most, and a sweep.
 local keep, c, a = take(), take_claim(), take_admission()
-if sweep() then return { 'again' } end
+local wait = sweep()
+if wait then return wait end
 local was = load(c.task)
 if not was then return { 'nf' } end
 local t = copy(was)

@@ -2,8 +2,10 @@
 -- ARGV: now, how long ended jobs are kept (ms), agent, incarnation, then for each attempt job, task, number and figures.
 -- Answers ok with directive, reason, lease, what remains, what the job was charged and where that comes from, for each;
 -- or again.
+-- Bound: the attempts that it is given, as `assign` each, and a sweep.
 local keep, agent, incarnation = take(), take(), maybe()
-if sweep() then return { 'again' } end
+local wait = sweep()
+if wait then return wait end
 
 -- Until when a renewal lasts: one lease, but not past the deadline.
 local function renewed_until(attempt)

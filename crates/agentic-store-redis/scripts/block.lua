@@ -1,5 +1,6 @@
 -- Blocks or unblocks a waiting task by hand.
 -- ARGV: now, task, the reason ('=' in front; '' unblocks). Answers ok with the task; nf; or no.
+-- Bound: one task.
 local id, reason = take(), text()
 local was = load(id)
 if not was then return { 'nf' } end

@@ -1,5 +1,6 @@
 -- Ends a task that is not over.
 -- ARGV: now, task, status, outcome of a running attempt, reason. Answers ok with the task; nf; or no.
+-- Bound: one task and its attempt.
 local id, status, outcome, reason = take(), take(), take(), take()
 local was = load(id)
 if not was then return { 'nf' } end

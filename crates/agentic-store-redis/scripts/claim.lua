@@ -1,5 +1,6 @@
 -- Takes a pending task for an agent: the task's half of `assign`.
 -- ARGV: now, the claim. Answers ok with the task; nf; or no.
+-- Bound: one task and its attempt.
 local c = take_claim()
 local was = load(c.task)
 if not was then return { 'nf' } end

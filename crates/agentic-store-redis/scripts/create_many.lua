@@ -3,6 +3,7 @@
 -- dependencies and their ids, count of its other cells and they, as a hash takes them.
 -- Answers ok with, for each, '1' for a replay and the task; or no with the rows that the refusal was decided on: the
 -- tasks by id, ids by key, and how many wait for each dependency.
+-- Bound: the batch: 1,000 tasks with 100 dependencies each at most.
 local probe = take() == '1'
 local batch, fresh, rows, keys, waiting = {}, {}, {}, {}, {}
 for i = 1, tonumber(take()) do

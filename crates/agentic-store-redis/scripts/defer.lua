@@ -1,6 +1,7 @@
 -- Puts a pending task off for itself.
 -- ARGV: now, task, attempt, reason (JSON), until, seen. Answers ok with the task; nf; no; or stale when something was woken
 -- since.
+-- Bound: one task.
 local id, attempt, reason, until_at, seen = take(), take(), take(), take(), maybe()
 local was = load(id)
 if not was then return { 'nf' } end

@@ -1,5 +1,6 @@
 -- Removes an agent; its record stays, so that its incarnations never repeat.
 -- ARGV: now, id. Answers ok, or nf.
+-- Bound: one agent.
 local id = take()
 local a = registered(id)
 if not a then return { 'nf' } end

@@ -1,6 +1,7 @@
 -- Edits a task that waits, and wakes its lane.
 -- ARGV: now, task, rank, labels ('=' in front), model, not_before, description ('=' in front), the edit as JSON.
 -- Answers ok with the task; nf; or no.
+-- Bound: one task, and its lane.
 local id, rank, labels, model, not_before, description, json = take(), maybe(), text(), maybe(), maybe(), text(), take()
 local was = load(id)
 if not was then return { 'nf' } end

@@ -1,8 +1,10 @@
 -- Lets a reservation hold longer; one that has run out retakes its place.
 -- ARGV: now, how long ended jobs are kept (ms), job, expires_at. Answers ok with the job; nf; full; no with the job; or
 -- again.
+-- Bound: the limits of one job, each of 61 buckets at most, and a sweep.
 local keep, id, expires_at = take(), take(), take()
-if sweep() then return { 'again' } end
+local wait = sweep()
+if wait then return wait end
 local was = load_job(id)
 if not was then return { 'nf' } end
 local j = copy(was)

@@ -1,8 +1,9 @@
 -- Folds the oldest entries of the ledger from before an instant into the opening balance. What stands in buckets that
 -- stopped counting before it is taken out of the meters instead: nobody reads it any more; so is what was folded while
 -- its bucket still counted.
--- ARGV: now, before, limit. Answers ok with how many.
-local before, limit = tonumber(take()), take()
+-- ARGV: now, before, how many entries, how many buckets that were folded before. Answers ok with how many of either.
+-- Bound: as many as it is told, each entry of what the limits of one job move.
+local before, limit, due = tonumber(take()), take(), take()
 local folded, gone, agents = {}, {}, {}
 
 -- Takes what a bucket that is over holds of the meters out of them.
@@ -14,7 +15,8 @@ local function take_out(field, delta)
   gone[field] = move({ scope, meter, window, 0, 0, 1 }, tonumber(bucket), back) == 0 or nil
 end
 
-for _, entry in ipairs(redis.call('XRANGE', P .. 'entries', '-', '+', 'COUNT', limit)) do
+local oldest = limit ~= '0' and redis.call('XRANGE', P .. 'entries', '-', '+', 'COUNT', limit) or {}
+for _, entry in ipairs(oldest) do
   local cells = entry[2]
   if tonumber(cells[4]) >= before then break end
   for _, item in ipairs(cjson.decode(cells[12])) do
@@ -38,7 +40,7 @@ if #folded > 0 then
     if redis.call('XLEN', key) == 0 then redis.call('DEL', key) end
   end
 end
-local over = redis.call('ZRANGEBYSCORE', P .. 'opening:due', '-inf', n(before), 'LIMIT', 0, 1000)
+local over = redis.call('ZRANGEBYSCORE', P .. 'opening:due', '-inf', n(before), 'LIMIT', 0, due)
 for _, field in ipairs(over) do
   take_out(field, redis.call('HGET', P .. 'opening', field))
 end
@@ -50,4 +52,5 @@ for field in pairs(gone) do
   moved[field] = nil
 end
 chunked('HDEL', P .. 'meters', fields)
-return { 'ok', n(#folded) }
+if #folded + #over > 0 then redis.call('INCR', P .. 'folds') end
+return { 'ok', n(#folded), n(#over) }

@@ -1,5 +1,6 @@
 -- Notes that an agent lives.
 -- ARGV: now, id, incarnation, now as text, time to live of its sign of life (ms). Answers ok with the record; nf; or no.
+-- Bound: one agent.
 local id, incarnation, stamp, ttl = take(), maybe(), take(), take()
 local a = registered(id)
 if not a then return { 'nf' } end

@@ -1,5 +1,6 @@
 -- Reads the events of one task.
 -- ARGV: now, task, after, limit. Answers ok with the entries of the log, or nf.
+-- Bound: as many events as it is asked for.
 local id, after, limit = take(), tonumber(take()), take()
 if redis.call('EXISTS', P .. 'task:' .. id) == 0 then return { 'nf' } end
 local events = {}

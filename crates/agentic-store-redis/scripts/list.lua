@@ -2,15 +2,13 @@
 -- ARGV: now, status, rank, project, holder, created_at and id of the last one seen, how many to look at, how many to
 -- answer, then the labels wanted. Answers ok with created_at and id of the last one looked at ('' when the list is at
 -- its end), and the views.
+-- Bound: as many tasks as it is told to look at; it stops when the tasks it answers have named 2,000 others.
 local status, rank, project, holder = maybe(), maybe(), maybe(), maybe()
 local created_at, last, look, limit = maybe(), maybe(), tonumber(take()), tonumber(take())
 local labels = {}
 for i = at + 1, #ARGV do labels[#labels + 1] = ',' .. ARGV[i] .. ',' end
-local key = P .. (status and 'status:' .. status or 'tasks')
-local from = page_start(key, created_at, last)
-local ids = redis.call('ZRANGE', key, from, from + look - 1)
-local views = {}
-local next_at, next_id = '', ''
+local found, next_at, next_id = page_of(P .. (status and 'status:' .. status or 'tasks'), created_at, last, look)
+local views, named = {}, 0
 
 local function matches(id)
   local values = redis.call('HMGET', P .. 'task:' .. id, 'rank', 'project', 'claimed_by', 'lane')
@@ -22,11 +20,14 @@ local function matches(id)
   return true
 end
 
-for i, id in ipairs(ids) do
-  if matches(id) then views[#views + 1] = view(load(id)) end
-  if #views == limit or (i == #ids and #ids == look) then
-    next_id = id
-    next_at = redis.call('ZSCORE', key, id)
+for i = 1, #found, 2 do
+  if matches(found[i]) then
+    local seen = view(load(found[i]))
+    views[#views + 1] = seen
+    named = named + #seen[2] + #seen[3]
+  end
+  if #views == limit or named >= 2000 then
+    next_at, next_id = found[i + 1], found[i]
     break
   end
 end

@@ -1,6 +1,7 @@
 -- Parks a lane.
 -- ARGV: now, lane, seen, scope, code (JSON), reason (JSON), parked_at, and for each event that tells of it type, task,
 -- agent, at, payload. Answers ok, or stale when something was woken since.
+-- Bound: one lane, and the events that it is given.
 local lane, seen, scope, code, reason, parked_at = take(), take(), take(), take(), take(), take()
 if is_stale(seen) then return { 'stale' } end
 local before = redis.call('HGET', P .. 'parks', lane)

@@ -1,5 +1,6 @@
 -- Notes how far a running attempt is.
 -- ARGV: now, task, attempt, agent, progress, notes. Answers ok with the task; nf; or no.
+-- Bound: one task.
 local id, attempt, agent, progress, notes = take(), maybe(), maybe(), maybe(), text()
 local was = load(id)
 if not was then return { 'nf' } end

@@ -1,16 +1,17 @@
 -- Deletes tasks that ended before an instant and that no open task depends on, with their attempts and history.
 -- ARGV: now, before, limit, how many to look at, created_at and id of the last one seen. Answers ok with how many were
 -- deleted, and created_at and id of the last one looked at ('' when the list is at its end).
+-- Bound: as many tasks as it is told to look at; it stops at 2,000 dependents and attempts of these. Of one that has more
+-- attempts, so many are deleted, and the rest with it by later calls.
 local before, limit, look = tonumber(take()), tonumber(take()), tonumber(take())
 local created_at, last = maybe(), maybe()
-local key = P .. 'over'
-local from = page_start(key, created_at, last)
-local ids = redis.call('ZRANGE', key, from, from + look - 1, 'WITHSCORES')
-local deleted = 0
-local next_at, next_id = '', ''
+local found, next_at, next_id = page_of(P .. 'over', created_at, last, look)
+local WORK = 2000
+local deleted, work = 0, 0
 
 local function is_needed(id)
   for _, dependent in ipairs(dependents(id)) do
+    work = work + 1
     local status = redis.call('HGET', P .. 'task:' .. dependent, 'status')
     if status and not is_over(status) then return true end
   end
@@ -18,27 +19,36 @@ local function is_needed(id)
 end
 
 local function delete(t)
+  local key = P .. 'task:' .. t.id
+  local cells = redis.call('HMGET', key, 'idempotency_key', 'attempts_gone')
+  local gone, attempts = tonumber(cells[2]) or 0, tonumber(t.attempt)
+  local till = math.min(attempts, gone + WORK)
+  for attempt = gone + 1, till do redis.call('DEL', P .. 'attempt:' .. job_id(t.id, n(attempt))) end
+  work = work + till - gone
+  if till < attempts then
+    redis.call('HSET', key, 'attempts_gone', n(till))
+    return
+  end
   index(nil, t)
   redis.call('ZREM', P .. 'tasks', t.id)
   for dependency in string.gmatch(t.dependencies or '', '[^,]+') do
     redis.call('ZREM', P .. 'dependents:' .. dependency, t.id)
   end
-  local idempotency_key = redis.call('HGET', P .. 'task:' .. t.id, 'idempotency_key')
-  if idempotency_key then redis.call('HDEL', P .. 'keys', idempotency_key) end
-  for attempt = 1, tonumber(t.attempt) do redis.call('DEL', P .. 'attempt:' .. job_id(t.id, n(attempt))) end
-  redis.call('DEL', P .. 'task:' .. t.id, P .. 'dependents:' .. t.id, P .. 'history:' .. t.id)
+  if cells[1] then redis.call('HDEL', P .. 'keys', cells[1]) end
+  redis.call('UNLINK', key, P .. 'dependents:' .. t.id, P .. 'history:' .. t.id)
+  deleted = deleted + 1
 end
 
-for i = 1, #ids, 2 do
+for i = 1, #found, 2 do
   -- None ends before it is created.
-  if tonumber(ids[i + 1]) >= before then break end
-  local t = load_hot(ids[i])
-  if tonumber(t.updated_at) < before and not is_needed(t.id) then
-    delete(t)
-    deleted = deleted + 1
+  if tonumber(found[i + 1]) >= before then
+    next_at, next_id = '', ''
+    break
   end
-  if deleted == limit or (i + 1 == #ids and #ids == 2 * look) then
-    next_id, next_at = ids[i], ids[i + 1]
+  local t = load_hot(found[i])
+  if tonumber(t.updated_at) < before and not is_needed(t.id) then delete(t) end
+  if deleted == limit or work >= WORK then
+    next_at, next_id = found[i + 1], found[i]
     break
   end
 end

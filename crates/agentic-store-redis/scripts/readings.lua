@@ -1,6 +1,8 @@
 -- Reads meters and what is held under their scopes.
 -- ARGV: now, the limits as JSON. Answers ok with, for each, active, unstarted, tokens and the filled buckets; or again.
-if sweep() then return { 'again' } end
+-- Bound: the meters that it is given, each of 61 buckets at most, and a sweep.
+local wait = sweep()
+if wait then return wait end
 local limits, names, readings = cjson.decode(take()), {}, {}
 for i, limit in ipairs(limits) do names[i] = limit[1] end
 learn_held(names)

@@ -1,6 +1,7 @@
 -- Creates or replaces an agent under its next incarnation.
 -- ARGV: now, id, now as text, time to live of its sign of life (ms), the rest of its record.
 -- Answers ok with the record.
+-- Bound: one agent.
 local id, stamp, ttl, rest = take(), take(), take(), take()
 local before = load_agent(id)
 local a = {

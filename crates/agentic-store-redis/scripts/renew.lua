@@ -1,5 +1,6 @@
 -- Renews the lease of a running attempt.
 -- ARGV: now, task, attempt, agent, expires_at. Answers ok with the task; nf; or no.
+-- Bound: one task.
 local id, attempt, agent, expires_at = take(), take(), take(), take()
 local was = load(id)
 if not was then return { 'nf' } end

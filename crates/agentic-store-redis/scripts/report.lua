@@ -2,6 +2,7 @@
 -- ARGV: now, how long ended jobs are kept (ms), what an admission of the job would ask if it was never admitted, the
 -- model of the report, the figures. Answers ok with directive, reason, what remains, what the job was charged and where
 -- that comes from, and whether the job was not admitted and is late.
+-- Bound: the lines of one job, one a model that was reported, and the limits of one.
 local keep, a, model, figures = take(), take_admission(), maybe(), take_figures()
 local was = load_job(a.job)
 local j

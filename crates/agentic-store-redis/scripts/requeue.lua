@@ -1,5 +1,6 @@
 -- Puts a failed or cancelled task back.
 -- ARGV: now, task. Answers ok with the task; nf; or no.
+-- Bound: one task.
 local id = take()
 local was = load(id)
 if not was then return { 'nf' } end

@@ -1,5 +1,6 @@
 -- Sets meters of an agent to zero by a balancing entry.
 -- ARGV: now, agent, the limits as JSON. Answers ok.
+-- Bound: the meters that it is given.
 local agent, moves = take(), {}
 for _, limit in ipairs(cjson.decode(take())) do
   local list = buckets_of(limit)

@@ -1,5 +1,6 @@
 -- Ends a job, once.
 -- ARGV: now, how long ended jobs are kept (ms), job, outcome. Answers ok with the job, or nf.
+-- Bound: the lines of one job and their limits.
 local keep, was, outcome = take(), load_job(take()), take()
 if not was then return { 'nf' } end
 local j = copy(was)

@@ -1,5 +1,6 @@
 -- Starts an assigned attempt and its job.
 -- ARGV: now, how long ended jobs are kept (ms), the start. Answers ok with the task; nf; or no with the rows.
+-- Bound: one task, its attempt and the limits of its job.
 local keep, s = take(), take_start()
 local t = load(s.task)
 if not t then return { 'nf' } end

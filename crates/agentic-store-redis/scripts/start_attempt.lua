@@ -1,5 +1,6 @@
 -- Marks an attempt as started: the task's half of `start`.
 -- ARGV: now, the start. Answers ok with the task; nf; or no.
+-- Bound: one task and its attempt.
 local s = take_start()
 local t = load(s.task)
 if not t then return { 'nf' } end

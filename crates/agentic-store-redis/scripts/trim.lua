@@ -1,5 +1,6 @@
 -- Deletes the oldest events from before an instant, and what the histories of tasks know of them.
 -- ARGV: now, before, limit. Answers ok with how many.
+-- Bound: as many events as it is told.
 local before, limit = tonumber(take()), tonumber(take())
 local count, last = 0, nil
 if limit > 0 then

@@ -1,5 +1,6 @@
 -- Wakes parked lanes, and tasks that are put off for themselves unless one lane is meant; counts as a wake-up.
 -- ARGV: now, 'lane', 'scope' or 'all', its name, limit. Answers ok with how many were woken.
+-- Bound: as many lanes and tasks as it is told.
 local kind, name, limit = take(), take(), tonumber(take())
 local woken = wake(kind, name, limit)
 local ids = {}

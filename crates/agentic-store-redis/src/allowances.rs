@@ -26,14 +26,11 @@ use crate::{
     args::Args,
     error::unreadable,
     reply::{Reply, misshapen, named},
-    rows::{Snapshot, StoredLimit, job, limit, limit_field, price_text, refused, stored_limits},
+    rows::{Snapshot, StoredLimit, job, limit, price_text, refused, stored_limits},
     script,
     store::{Answer, RedisStore},
-    tasks::Part,
+    tasks::{following, place},
 };
-
-/// How many entries of the ledger one step of a verification reads.
-const ENTRIES: &str = "1000";
 
 /// How many agents one step reads the load of.
 const PAGE: usize = 250;
@@ -41,8 +38,8 @@ const PAGE: usize = 250;
 /// How many meters one step reads; a window may have 61 buckets.
 const METERS: usize = 10;
 
-/// How often a verification begins anew because the ledger was folded under it.
-const VERIFICATIONS: usize = 5;
+/// How many jobs one step reads.
+const JOBS: usize = 100;
 
 /// An admission for `take_admission`.
 pub(crate) fn admission_args(args: Args, admission: &Admission) -> Result<Args> {
@@ -119,33 +116,6 @@ impl RedisStore {
         }
     }
 
-    /// Holds the meters against the ledger; nothing if that was folded meanwhile.
-    async fn verify_once(&self) -> Result<Option<Vec<Difference>>> {
-        let mut reply = self.ask(&script::VERIFY, Args::timeless()).await?;
-        let (last, mut left) = (reply.text()?, reply.parse::<u64>()?);
-        let meters = meters(&mut reply)?;
-        let mut sums = self::meters(&mut reply)?;
-        let mut from = "-".to_owned();
-        while left > 0 {
-            let page = self.command("XRANGE", "entries", &[&from, &last, "COUNT", ENTRIES]).await?;
-            let mut page = Reply::of(page)?;
-            if page.is_empty() {
-                return Ok(None);
-            }
-            while !page.is_empty() {
-                let mut entry = page.list()?;
-                from = format!("({}", entry.text()?);
-                left = left.saturating_sub(1);
-                let moves: Vec<(String, i64, i64)> = entry.cells()?.json("moves")?.unwrap_or_default();
-                for (field, delta, _) in moves {
-                    let sum: &mut i64 = sums.entry(limit_field(&field)?).or_default();
-                    *sum = sum.saturating_add(delta);
-                }
-            }
-        }
-        Ok(Some(ledger::differences(&meters, &sums)))
-    }
-
     async fn limit_named<T: DeserializeOwned>(&self, key: &str, name: &str) -> Result<Option<T>> {
         let json = self.command("HGET", key, &[name]).await?.into_string();
         json.map(|json| serde_json::from_str(&json).map_err(unreadable)).transpose()
@@ -153,12 +123,8 @@ impl RedisStore {
 
     /// All limits, ascending by name.
     async fn limits<T: DeserializeOwned>(&self, key: &str) -> Result<Vec<T>> {
-        let mut reply = Reply::of(self.command("HGETALL", key, &[]).await?)?;
-        let mut limits = BTreeMap::new();
-        while !reply.is_empty() {
-            limits.insert(reply.text()?, serde_json::from_str(&reply.text()?).map_err(unreadable)?);
-        }
-        Ok(limits.into_values().collect())
+        let all = self.walk(key, "*").await?;
+        all.values().map(|json| serde_json::from_str(json).map_err(unreadable)).collect()
     }
 }
 
@@ -205,17 +171,13 @@ impl AllowanceStore for RedisStore {
     }
 
     async fn budgets(&self) -> Result<Vec<Budget>> {
-        let mut reply = Reply::of(self.command("HGETALL", "budgets", &[]).await?)?;
-        let mut budgets = BTreeMap::new();
-        while !reply.is_empty() {
-            let scope = reply.text()?;
-            let stored = reply.text()?;
+        let budget = |stored: &String| {
             let (version, json) =
                 stored.split_once(' ').ok_or_else(|| misshapen("a budget has no version"))?;
             let budget: Budget = serde_json::from_str(json).map_err(unreadable)?;
-            budgets.insert(scope, Budget { version: version.parse().map_err(unreadable)?, ..budget });
-        }
-        Ok(budgets.into_values().collect())
+            Ok(Budget { version: version.parse().map_err(unreadable)?, ..budget })
+        };
+        self.walk("budgets", "*").await?.values().map(budget).collect()
     }
 
     async fn set_budget(&self, set: SetBudget) -> Result<Budget> {
@@ -337,15 +299,20 @@ impl AllowanceStore for RedisStore {
         let mut jobs: BTreeMap<JobId, Job> = BTreeMap::new();
         // In the order in which jobs move, so that one that moves meanwhile is seen twice and never missed.
         for key in ["open", "lapsed"] {
-            let mut part = Part::first(expired.limit);
-            while let Some(args) = part.ask(Args::at(expired.now).value(key)) {
-                let mut reply = self.ask(&script::EXPIRED_JOBS, args).await?;
+            let (mut found, mut last) = (0, None);
+            while found < expired.limit {
+                let args = following(Args::at(expired.now).value(key), &last);
+                let mut reply =
+                    self.ask(&script::EXPIRED_JOBS, args.value(JOBS.min(expired.limit - found))).await?;
+                last = place(&mut reply)?;
                 for cells in reply.lists()? {
                     let job = job(&cells.into_cells()?)?;
-                    part.is_new(&job.id);
+                    found += 1;
                     jobs.insert(job.id.clone(), job);
                 }
-                part.read(&mut reply)?;
+                if last.is_none() {
+                    break;
+                }
             }
         }
         let mut jobs: Vec<Job> = jobs.into_values().collect();
@@ -365,23 +332,8 @@ impl AllowanceStore for RedisStore {
         self.page_of(&read).await
     }
 
-    /// Reads what the meters stand at in one step and all that moved them after it; the whole ledger passes through.
+    /// Holds each meter against the ledger as it stood when that meter was read; the whole ledger passes through.
     async fn verify(&self) -> Result<Vec<Difference>> {
-        for _ in 0..VERIFICATIONS {
-            if let Some(differences) = self.verify_once().await? {
-                return Ok(differences);
-            }
-        }
-        Err(Error::unavailable("the ledger, which is being folded,"))
+        self.verified().await
     }
-}
-
-/// A hash of meters.
-fn meters(reply: &mut Reply) -> Result<BTreeMap<(MeterKey, i64), i64>> {
-    let mut list = reply.list()?;
-    let mut meters = BTreeMap::new();
-    while !list.is_empty() {
-        meters.insert(limit_field(&list.text()?)?, list.parse()?);
-    }
-    Ok(meters)
 }

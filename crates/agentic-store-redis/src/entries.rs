@@ -13,6 +13,7 @@ use agentic_core::{
 
 use crate::{
     args::Args,
+    error::unreadable,
     reply::{Reply, named},
     rows::limit_field,
     script,
@@ -22,8 +23,8 @@ use crate::{
 /// How often a page is read anew because the ledger was folded under it.
 const READS: usize = 5;
 
-/// How many fields of the opening balance one step looks at.
-const STEP: &str = "1000";
+/// How many entries one step reads.
+const PAGE: usize = 250;
 
 impl RedisStore {
     /// A page of an agent's entries, with the opening balance after the last one.
@@ -36,13 +37,23 @@ impl RedisStore {
             return Err(Error::invalid("cursor", "must be one of this ledger"));
         }
         for _ in 0..READS {
-            let args = Args::timeless()
-                .value(&read.agent_id)
-                .maybe(read.cursor.as_ref())
-                .value(read.limit.saturating_add(1));
-            let mut reply = self.ask(&script::ENTRIES, args).await?;
-            let first = reply.text()?;
-            let mut page = reply.lists()?.into_iter().map(entry).collect::<Result<Vec<_>>>()?;
+            let (mut page, mut first) = (Vec::new(), None);
+            loop {
+                let step = PAGE.min(read.limit.saturating_add(1) - page.len());
+                let cursor = page.last().map(|(id, _)| id).or(read.cursor.as_ref());
+                let args = Args::timeless().value(&read.agent_id).maybe(cursor).value(step);
+                let mut reply = self.ask(&script::ENTRIES, args).await?;
+                let oldest = reply.text()?;
+                first.get_or_insert(oldest);
+                let found = reply.lists()?;
+                let full = found.len() == step;
+                for reply in found {
+                    page.push(entry(reply)?);
+                }
+                if !full || page.len() > read.limit {
+                    break;
+                }
+            }
             let more = page.len() > read.limit;
             page.truncate(read.limit);
             let next = page.last().filter(|_| more).map(|(id, _)| id.clone());
@@ -52,7 +63,7 @@ impl RedisStore {
             }
             let opening = self.opening_of(&read.agent_id).await?;
             // What is folded leaves the front of the ledger, so that both were read of the same moment.
-            if self.oldest_entry().await? == first {
+            if Some(self.oldest_entry().await?) == first {
                 return Ok(EntryPage { entries, next, opening });
             }
         }
@@ -68,18 +79,8 @@ impl RedisStore {
     async fn opening_of(&self, agent: &AgentId) -> Result<Vec<Move>> {
         let own = format!("{} *", Scope::Agent(agent.clone()));
         let mut sums: BTreeMap<(MeterKey, i64), i64> = BTreeMap::new();
-        let mut cursor = "0".to_owned();
-        loop {
-            let page = self.command("HSCAN", "opening", &[&cursor, "MATCH", &own, "COUNT", STEP]).await?;
-            let mut page = Reply::of(page)?;
-            cursor = page.text()?;
-            let mut fields = page.list()?;
-            while !fields.is_empty() {
-                sums.insert(limit_field(&fields.text()?)?, fields.parse()?);
-            }
-            if cursor == "0" {
-                break;
-            }
+        for (field, delta) in self.walk("opening", &own).await? {
+            sums.insert(limit_field(&field)?, delta.parse().map_err(unreadable)?);
         }
         sums.retain(|_, delta| *delta != 0);
         Ok(sums.into_iter().map(|((key, bucket), delta)| Move { key, bucket, delta }).collect())

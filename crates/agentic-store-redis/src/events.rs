@@ -24,8 +24,8 @@ use crate::{
 /// How many events one step reads.
 const PAGE: usize = 250;
 
-/// How many entries of the ledger one step folds.
-const FOLD: usize = 200;
+/// How many entries of the ledger one step folds, and how many buckets it takes out that were folded before.
+const FOLD: usize = 100;
 
 /// An event for `append` of `scripts/lib/events.lua`.
 pub(crate) fn new_event(args: Args, event: &NewEvent) -> Result<Args> {
@@ -104,17 +104,27 @@ impl EventLog for RedisStore {
     }
 
     async fn trim(&self, before: Timestamp, limit: usize) -> Result<usize> {
-        let trimmed = self.ask(&script::TRIM, Args::timeless().time(before).value(limit)).await?.parse()?;
-        // The ledger is kept as long as the log.
-        let mut left = limit;
-        while left > 0 {
-            let step = left.min(FOLD);
+        let mut trimmed = 0;
+        loop {
+            let step = PAGE.min(limit - trimmed);
             let args = Args::timeless().time(before).value(step);
-            if self.ask(&script::FOLD, args).await?.parse::<usize>()? < step {
+            let found = self.ask(&script::TRIM, args).await?.parse::<usize>()?;
+            trimmed += found;
+            if found < step || trimmed == limit {
                 break;
             }
-            left -= step;
         }
-        Ok(trimmed)
+        // The ledger is kept as long as the log.
+        let mut left = limit;
+        loop {
+            let step = left.min(FOLD);
+            let args = Args::timeless().time(before).value(step).value(FOLD);
+            let mut reply = self.ask(&script::FOLD, args).await?;
+            let (folded, over) = (reply.parse::<usize>()?, reply.parse::<usize>()?);
+            left = if folded < step { 0 } else { left - folded };
+            if left == 0 && over < FOLD {
+                return Ok(trimmed);
+            }
+        }
     }
 }

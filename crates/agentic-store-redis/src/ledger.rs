@@ -1,21 +1,43 @@
 //! The port of the joint: both sides stand in one slot, so that each step is one script.
 
 use agentic_core::{
+    clock::Timestamp,
     engine::ledger,
     error::{Error, Kind, Result},
+    id::JobId,
     port::{Assign, Assigned, Beat, BeatAnswer, Finish, Finished, Ledger, StartAttempt},
     task::Task,
+    usage::Directive,
 };
 use async_trait::async_trait;
 
 use crate::{
     allowances::{admission_args, no_room},
-    reply::named,
+    reply::{Reply, named},
     rows::{Snapshot, refused, task_row},
     script,
     store::{Answer, RedisStore},
     tasks::{claim_args, ending_args, start_args},
 };
+
+/// How many attempts one step renews.
+const BEATS: usize = 25;
+
+/// The answer of `beat.lua` for one attempt.
+fn beaten(job: JobId, reply: &mut Reply) -> Result<BeatAnswer> {
+    let directive = named(&reply.text()?)?;
+    let reason = reply.text()?;
+    let going_on = directive == Directive::Continue;
+    Ok(BeatAnswer {
+        job,
+        directive,
+        reason: (!going_on || !reason.is_empty()).then_some(reason),
+        lease_expires_at: reply.parse_maybe()?.map(Timestamp::from_millis),
+        remaining_tokens: reply.parse_maybe()?,
+        cost_micros: reply.parse()?,
+        cost_source: reply.maybe()?.as_deref().map(named).transpose()?,
+    })
+}
 
 #[async_trait]
 impl Ledger for RedisStore {
@@ -48,27 +70,19 @@ impl Ledger for RedisStore {
         if beat.attempts.len() > ledger::MAX_BEAT {
             return ledger::beat(&mut Snapshot::default(), &beat);
         }
-        let mut args = self.keeping(beat.now).value(&beat.agent_id).maybe(beat.incarnation);
-        for attempt in &beat.attempts {
-            args = args.value(&attempt.job).value(&attempt.job.task).value(attempt.job.attempt);
-            args = args.figures(attempt.figures);
+        let mut answers = Vec::with_capacity(beat.attempts.len());
+        for some in beat.attempts.chunks(BEATS) {
+            let mut args = self.keeping(beat.now).value(&beat.agent_id).maybe(beat.incarnation);
+            for attempt in some {
+                args = args.value(&attempt.job).value(&attempt.job.task).value(attempt.job.attempt);
+                args = args.figures(attempt.figures);
+            }
+            let replies = self.ask(&script::BEAT, args).await?.lists()?;
+            for (attempt, mut reply) in some.iter().zip(replies) {
+                answers.push(beaten(attempt.job.clone(), &mut reply)?);
+            }
         }
-        let answers = self.ask(&script::BEAT, args).await?.lists()?;
-        let answer = |(attempt, mut reply): (agentic_core::port::BeatAttempt, crate::reply::Reply)| {
-            let directive = named(&reply.text()?)?;
-            let reason = reply.text()?;
-            let going_on = directive == agentic_core::usage::Directive::Continue;
-            Ok(BeatAnswer {
-                job: attempt.job,
-                directive,
-                reason: (!going_on || !reason.is_empty()).then_some(reason),
-                lease_expires_at: reply.parse_maybe()?.map(agentic_core::clock::Timestamp::from_millis),
-                remaining_tokens: reply.parse_maybe()?,
-                cost_micros: reply.parse()?,
-                cost_source: reply.maybe()?.as_deref().map(named).transpose()?,
-            })
-        };
-        beat.attempts.into_iter().zip(answers).map(answer).collect()
+        Ok(answers)
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished> {

@@ -70,6 +70,10 @@ macro_rules! scripts {
         /// Every script and its file.
         #[cfg(test)]
         const ALL: &[(&str, &LazyLock<Script>)] = &[$(($file, &$name)),*];
+
+        /// The text of every file but the shared ones.
+        #[cfg(test)]
+        const BODIES: &[(&str, &str)] = &[$(($file, include_str!(concat!("../scripts/", $file, ".lua")))),*];
     };
 }
 
@@ -154,5 +158,65 @@ mod tests {
                 |(_, script): &(&str, &LazyLock<Script>)| script.lua().is_some_and(|lua| lua.contains(piece));
             assert!(ALL.iter().any(used), "nothing uses\n{piece}");
         }
+    }
+
+    #[test]
+    fn every_script_says_what_it_does_and_what_bounds_it() {
+        for (file, body) in BODIES {
+            let top: Vec<&str> = body.lines().take_while(|line| line.starts_with("-- ")).collect();
+            for word in ["-- ARGV: now", "-- Bound: "] {
+                assert_eq!(top.iter().filter(|line| line.starts_with(word)).count(), 1, "{file}: {word}");
+            }
+        }
+    }
+
+    /// What reads or unpacks all that there is, and why that is bounded here.
+    #[test]
+    fn nothing_reads_all_of_what_grows() {
+        const UNBOUNDED: [&str; 13] = [
+            "'KEYS'",
+            "'SCAN'",
+            "'SMEMBERS'",
+            "'SUNION'",
+            "'HGETALL'",
+            "'HKEYS'",
+            "'HVALS'",
+            "'SORT'",
+            "'FLUSH",
+            ", 0, -1)",
+            "unpack(",
+            "while true",
+            "'ZRANGEBYSCORE'",
+        ];
+        const BOUNDED: [(&str, &str, &str); 9] = [
+            ("lib", "redis.call('HGETALL', key)", "one row"),
+            (
+                "lib",
+                "redis.call(command, key, unpack(list, from, math.min(from + 99, #list)))",
+                "100 at a time",
+            ),
+            ("lib", "unpack(HOT)", "the fields of a task"),
+            (
+                "lib",
+                "redis.call('ZRANGE', P .. 'dependents:' .. id, 0, -1)",
+                "1,000 by the contract of `create_many`",
+            ),
+            ("lib", "redis.call('HMGET', P .. 'held', unpack(asked, from, to))", "100 at a time"),
+            ("lib", "redis.call('HMGET', P .. 'meters', unpack(asked, from, to))", "50 at a time"),
+            ("lib", "redis.call('HMGET', P .. 'sums', unpack(names))", "the limits of a job: 32 a scope"),
+            ("lib", "redis.call('HMGET', P .. 'meters', unpack(fields))", "a window has 61 buckets"),
+            ("lib", "cjson.encode({ unpack(limit) })", "the eight parts of a limit"),
+        ];
+        let mut used = HashSet::new();
+        for (file, text) in [("lib", PIECES)].iter().chain(BODIES) {
+            for line in text.lines().filter(|line| !line.trim_start().starts_with("--")) {
+                let Some(word) = UNBOUNDED.iter().find(|word| line.contains(**word)) else { continue };
+                let limited = *word == "'ZRANGEBYSCORE'" && line.contains("'LIMIT', 0, ");
+                let known = BOUNDED.iter().position(|(at, what, _)| file == at && line.contains(what));
+                assert!(limited || known.is_some(), "{file}: {line}\nWhat bounds this?");
+                used.extend(known);
+            }
+        }
+        assert_eq!(used.len(), BOUNDED.len(), "what is not there any more needs no reason");
     }
 }

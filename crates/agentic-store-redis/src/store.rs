@@ -1,6 +1,9 @@
 //! The store: a pool of connections, and the scripts that run over it.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use agentic_core::{
     clock::{Clock, Timestamp},
@@ -30,6 +33,9 @@ use crate::{
 
 /// The most steps in which one call sees reservations run out, 200 a step.
 const MAX_SWEEPS: usize = 10_000;
+
+/// How many fields of a hash one step of a walk looks at.
+const WALK: &str = "1000";
 
 /// What a URL may begin with.
 const SCHEMES: [&str; 6] =
@@ -167,6 +173,7 @@ impl RedisStore {
                 "late" => return Ok(Answer::Late(reply)),
                 "full" => return Ok(Answer::Full(reply)),
                 "again" => {}
+                "behind" => return Err(Error::unavailable("redis, whose clock is far ahead of the call,")),
                 _ => return Ok(Answer::Said(reply)),
             }
         }
@@ -181,6 +188,24 @@ impl RedisStore {
     /// Runs one command that reads one key.
     pub(crate) async fn command(&self, name: &'static str, key: &str, args: &[&str]) -> Result<Value> {
         self.inner.command(self.inner.pool.next(), name, key, args).await
+    }
+
+    /// Reads the fields of a hash that match a pattern, in bounded steps; what changes meanwhile is read before or after.
+    pub(crate) async fn walk(&self, key: &str, pattern: &str) -> Result<BTreeMap<String, String>> {
+        let mut fields = BTreeMap::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let part = self.command("HSCAN", key, &[&cursor, "MATCH", pattern, "COUNT", WALK]).await?;
+            let mut part = Reply::of(part)?;
+            cursor = part.text()?;
+            let mut found = part.list()?;
+            while !found.is_empty() {
+                fields.insert(found.text()?, found.text()?);
+            }
+            if cursor == "0" {
+                return Ok(fields);
+            }
+        }
     }
 
     /// The arguments of a script that may end jobs.

@@ -1,6 +1,6 @@
 //! The port of tasks.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use agentic_core::{
     attempt::{Attempt, Ending, Next},
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How many tasks one step of a walk looks at.
-const LOOK: usize = 500;
+const LOOK: usize = 250;
 
 /// How many tasks one step moves, deletes or answers.
 const STEP: usize = 100;
@@ -139,46 +139,19 @@ pub(crate) fn start_args(args: Args, start: &StartAttempt) -> Args {
         .maybe(start.incarnation)
 }
 
-/// Where a walk over what ran out is, as `run_out` of `scripts/lib/tasks.lua` has it. Each part begins with what the one
-/// before it ended with, so that nothing is missed when others leave the set meanwhile.
-#[derive(Debug)]
-pub(crate) struct Part {
-    from: String,
-    /// How many of that score were seen.
-    same: usize,
-    limit: usize,
-    asked: usize,
-    seen: HashSet<JobId>,
-    ended: bool,
+/// The score and the name of the last one that a walk over a sorted set saw, as `page_of` of `scripts/lib/tasks.lua` has
+/// them; nothing at its beginning and its end.
+pub(crate) type Place = Option<(String, String)>;
+
+/// The arguments that ask for what follows a place.
+pub(crate) fn following(args: Args, place: &Place) -> Args {
+    let (score, name) = place.as_ref().map(|(score, name)| (score, name)).unzip();
+    args.maybe(score).maybe(name)
 }
 
-impl Part {
-    /// Before the first of at most so many.
-    pub(crate) fn first(limit: usize) -> Self {
-        let (from, seen) = ("-inf".to_owned(), HashSet::new());
-        Self { from, same: 0, limit, asked: 0, seen, ended: false }
-    }
-
-    /// The arguments that ask for the next part, if there may be one.
-    pub(crate) fn ask(&mut self, args: Args) -> Option<Args> {
-        let left = self.limit.saturating_sub(self.seen.len());
-        self.asked = STEP.min(left) + self.same;
-        (left > 0 && !self.ended).then(|| args.value(&self.from).value(self.asked))
-    }
-
-    /// Whether it was not seen before.
-    pub(crate) fn is_new(&mut self, id: &JobId) -> bool {
-        self.seen.insert(id.clone())
-    }
-
-    /// Goes on to the next part; a short one was the last.
-    pub(crate) fn read(&mut self, reply: &mut Reply) -> Result<()> {
-        let mut next = reply.list()?;
-        self.ended = next.parse::<usize>()? < self.asked;
-        self.from = next.text()?;
-        self.same = next.parse()?;
-        Ok(())
-    }
+/// Where the next part begins, if there is one.
+pub(crate) fn place(reply: &mut Reply) -> Result<Place> {
+    Ok(reply.maybe()?.zip(reply.maybe()?))
 }
 
 /// An ending for `take_ending`.
@@ -252,23 +225,17 @@ impl TaskStore for RedisStore {
 
     async fn list(&self, filter: &TaskFilter, page: &Page, now: Timestamp) -> Result<Vec<Task>> {
         let mut found = Vec::new();
-        let mut last = page
-            .cursor
-            .as_ref()
-            .map(|cursor| (cursor.created_at.millis().to_string(), cursor.id.to_string()));
+        let cursor = page.cursor.as_ref();
+        let mut last = cursor.map(|cursor| (cursor.created_at.millis().to_string(), cursor.id.to_string()));
         while found.len() < page.limit {
-            let (created_at, id) = last.clone().unzip();
             let args = Args::at(now)
                 .maybe(filter.status.map(TaskStatus::as_str))
                 .maybe(filter.priority.map(agentic_core::task::Priority::rank))
                 .maybe(filter.project.as_ref())
-                .maybe(filter.claimed_by.as_ref())
-                .maybe(created_at)
-                .maybe(id)
-                .value(LOOK)
-                .value((page.limit - found.len()).min(STEP));
+                .maybe(filter.claimed_by.as_ref());
+            let args = following(args, &last).value(LOOK).value((page.limit - found.len()).min(STEP));
             let mut reply = self.ask(&script::LIST, filter.labels.iter().fold(args, Args::value)).await?;
-            last = reply.maybe()?.zip(reply.maybe()?);
+            last = place(&mut reply)?;
             for item in reply.lists()? {
                 found.push(view(item, now)?);
             }
@@ -297,19 +264,40 @@ impl TaskStore for RedisStore {
     }
 
     async fn assigned(&self, agent: &AgentId, incarnation: u64, limit: usize) -> Result<Vec<Task>> {
-        let args = Args::timeless().value(agent).value(incarnation).value(limit);
-        let found = self.ask(&script::ASSIGNED, args).await?.lists()?;
-        found.into_iter().map(|cells| Ok(task_row(&cells.into_cells()?)?.task)).collect()
+        let (mut tasks, mut last) = (Vec::new(), None);
+        while tasks.len() < limit {
+            let args = following(Args::timeless().value(agent).value(incarnation), &last);
+            let args = args.value(LOOK).value(STEP.min(limit - tasks.len()));
+            let mut reply = self.ask(&script::ASSIGNED, args).await?;
+            last = place(&mut reply)?;
+            for cells in reply.lists()? {
+                tasks.push(task_row(&cells.into_cells()?)?.task);
+            }
+            if last.is_none() {
+                break;
+            }
+        }
+        Ok(tasks)
     }
 
     async fn lanes(&self, limit: usize) -> Result<Lanes> {
-        lanes::lanes(self.ask(&script::LANES, Args::timeless().value(limit)).await?, limit)
+        self.lanes_in_order(limit).await
     }
 
     async fn ready(&self, lane: &Lane, limit: usize) -> Result<Vec<Head>> {
-        let args = Args::timeless().value(lane).value(limit);
-        let heads = self.ask(&script::READY, args).await?.lists()?;
-        heads.into_iter().map(|mut reply| lanes::head(&mut reply)).collect()
+        let (mut heads, mut last) = (Vec::new(), None);
+        while heads.len() < limit {
+            let args = following(Args::timeless().value(lane), &last).value(LOOK.min(limit - heads.len()));
+            let mut reply = self.ask(&script::READY, args).await?;
+            last = place(&mut reply)?;
+            for mut cells in reply.lists()? {
+                heads.push(lanes::head(&mut cells)?);
+            }
+            if last.is_none() {
+                break;
+            }
+        }
+        Ok(heads)
     }
 
     async fn promote_due(&self, now: Timestamp, limit: usize) -> Result<usize> {
@@ -444,28 +432,40 @@ impl TaskStore for RedisStore {
     }
 
     async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<(Task, Attempt)>> {
-        let mut found = Vec::new();
-        let mut part = Part::first(limit);
-        while let Some(args) = part.ask(Args::at(now)) {
+        let (mut found, mut last) = (Vec::new(), None);
+        while found.len() < limit {
+            let args = following(Args::at(now), &last).value(STEP.min(limit - found.len()));
             let mut reply = self.ask(&script::EXPIRED_ATTEMPTS, args).await?;
+            last = place(&mut reply)?;
             for mut pair in reply.lists()? {
                 let task = task_row(&pair.cells()?)?.task;
                 let id = JobId::new(task.id.clone(), task.attempt);
-                if part.is_new(&id) {
-                    found.push((task, attempt(id, &pair.cells()?)?));
-                }
+                found.push((task, attempt(id, &pair.cells()?)?));
             }
-            part.read(&mut reply)?;
+            if last.is_none() {
+                break;
+            }
         }
-        found.truncate(limit);
         Ok(found)
     }
 
     async fn history(&self, id: &TaskId, after: EventId, limit: usize) -> Result<Vec<Event>> {
-        let args = Args::timeless().value(id).value(after).value(limit);
-        match self.run(&script::HISTORY, args).await? {
-            Answer::NotFound => Err(Error::not_found(Kind::Task, id)),
-            other => other.ok()?.lists()?.into_iter().map(event).collect(),
+        let mut events: Vec<Event> = Vec::new();
+        loop {
+            let (after, step) =
+                (events.last().map_or(after, |event| event.id), LOOK.min(limit - events.len()));
+            let args = Args::timeless().value(id).value(after).value(step);
+            let found = match self.run(&script::HISTORY, args).await? {
+                Answer::NotFound => return Err(Error::not_found(Kind::Task, id)),
+                other => other.ok()?.lists()?,
+            };
+            let more = found.len() == step;
+            for entry in found {
+                events.push(event(entry)?);
+            }
+            if !more || events.len() == limit {
+                return Ok(events);
+            }
         }
     }
 
@@ -474,12 +474,11 @@ impl TaskStore for RedisStore {
         self.drain(before).await?;
         let (mut deleted, mut last) = (0, None);
         while deleted < limit {
-            let (created_at, id): (Option<String>, Option<String>) = last.unzip();
             let step = STEP.min(limit - deleted);
-            let args = Args::timeless().time(before).value(step).value(LOOK).maybe(created_at).maybe(id);
-            let mut reply = self.ask(&script::PRUNE, args).await?;
+            let args = Args::timeless().time(before).value(step).value(LOOK);
+            let mut reply = self.ask(&script::PRUNE, following(args, &last)).await?;
             deleted += reply.parse::<usize>()?;
-            last = reply.maybe()?.zip(reply.maybe()?);
+            last = place(&mut reply)?;
             if last.is_none() {
                 break;
             }

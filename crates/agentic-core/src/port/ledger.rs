@@ -157,8 +157,9 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// growth; answers each in order. An attempt that is not the agent's any more is told to stop, and still charged.
     ///
     /// # Atomicity
-    /// One step for all (`beat_renews_and_charges`). A lease is never renewed without its reservation, and takes no place
-    /// but from what lives (`what_ran_out_keeps_nobody_out`).
+    /// One step for each attempt (`beat_renews_and_charges`). A store may take several steps for a long list: when it answers
+    /// `Unavailable` it may have done some of them, and repeating does the rest. A lease is never renewed without its
+    /// reservation, and takes no place but from what lives (`what_ran_out_keeps_nobody_out`).
     ///
     /// # Errors
     /// `Invalid` for more than 1,000 attempts.

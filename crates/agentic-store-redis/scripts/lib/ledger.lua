@@ -141,11 +141,20 @@ end
 -- How many reservations one step sees run out.
 local LAPSES = 200
 
+-- How many of those that ran out it counts all the same, for a caller whose clock is behind.
+local BEHIND = 2000
+
+-- What jobs hold that another caller, whose clock is ahead, saw run out, and that have not at `now`.
+local behind
+
 -- Open jobs whose places are counted stand in `open`; those that were seen to have run out stand in `lapsed` and are
--- not counted. Moves those that ran out; answers true when there are more than one step may move.
+-- not counted. Moves those that ran out; answers nothing, or a reply when there are more than one step may move or count.
 local function sweep()
+  local early = redis.call('ZCOUNT', P .. 'lapsed', '(' .. NOW, '+inf')
+  if early > BEHIND then return { 'behind' } end
+  if early == 0 then behind = {} end
   local due = redis.call('ZRANGEBYSCORE', P .. 'open', '-inf', NOW, 'LIMIT', 0, LAPSES)
-  if #due == 0 then return false end
+  if #due == 0 then return nil end
   local lapsed = {}
   for _, id in ipairs(due) do
     local j = load_job(id)
@@ -156,23 +165,20 @@ local function sweep()
   end
   chunked('ZREM', P .. 'open', due)
   chunked('ZADD', P .. 'lapsed', lapsed)
-  return #due == LAPSES
+  return #due == LAPSES and { 'again' } or nil
 end
-
--- What jobs hold that another caller, whose clock is ahead, saw run out, and that have not at `now`.
-local behind
 
 local function held_behind()
   if not behind then
     behind = {}
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lapsed', '(' .. NOW, '+inf')) do
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lapsed', '(' .. NOW, '+inf', 'LIMIT', 0, BEHIND)) do
       hold(load_job(id), 1, behind)
     end
   end
   return behind
 end
 
--- What live jobs hold under a scope; only after `sweep` has answered false.
+-- What live jobs hold under a scope; only after `sweep` has answered nothing.
 local function held(scope)
   learn_held({ scope })
   local row, more = held_known[scope], held_behind()[scope] or { 0, 0, 0, 0 }
@@ -209,7 +215,7 @@ local function put_job(j, was, keep)
   elseif keep ~= '0' then
     redis.call('PEXPIRE', key, keep)
   end
-  behind = nil
+  if stood == 'lapsed' then behind = nil end
 end
 
 local function cap_of(limit)

@@ -60,18 +60,6 @@ local function is_over(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled'
 end
 
--- What of a set ran out by now, longest ago first: so many from a score on; and how many these are, the last score, and
--- how many have that one. Who goes on from there is given these again: others may leave the set meanwhile.
-local function run_out(key, from, count)
-  local found = redis.call('ZRANGEBYSCORE', P .. key, from, NOW, 'WITHSCORES', 'LIMIT', 0, count)
-  local ids, last, same = {}, found[#found], 0
-  for i = 1, #found, 2 do
-    ids[#ids + 1] = found[i]
-    if found[i + 1] == last then same = same + 1 end
-  end
-  return ids, { n(#ids), last or from, n(same) }
-end
-
 -- Moves a task in the indexes from where `was` stands to where `t` does; either may be nil.
 local function index(t, was)
   local id = (t or was).id
@@ -151,24 +139,42 @@ local function view(t)
   return { flat(t), dependents(t.id), open, park }
 end
 
--- The place in the list of all tasks, by creation and id, after which a page begins: the first index.
-local function page_start(key, created_at, id)
-  if not created_at then return 0 end
-  -- A task that is gone stands there for a moment, so that the place is found in logarithmic time.
-  local added = redis.call('ZADD', key, 'NX', created_at, id)
-  local moved = added == 0 and redis.call('ZSCORE', key, id)
-  if moved and tonumber(moved) ~= tonumber(created_at) then
-    -- The name was given to another task since; its own place is put back.
-    redis.call('ZADD', key, created_at, id)
-    local rank = redis.call('ZRANK', key, id)
-    redis.call('ZADD', key, moved, id)
-    if tonumber(moved) < tonumber(created_at) then return rank + 1 end
-    return rank
+-- Whether a name stands before another in a sorted set: by its bytes. What Lua itself goes by is the locale.
+local function stands_before(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return x < y end
   end
-  local rank = redis.call('ZRANK', key, id)
-  if added == 1 then
-    redis.call('ZREM', key, id)
-    return rank
+  return #a < #b
+end
+
+-- Where the page of a sorted set begins that follows a score and a name, whether or not these still stand there: an index,
+-- found in logarithmic time, by halves among the names of one score.
+local function page_start(key, score, name)
+  if not score then return 0 end
+  local low, high = redis.call('ZCOUNT', key, '-inf', '(' .. score), redis.call('ZCOUNT', key, '-inf', score)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if stands_before(name, redis.call('ZRANGE', key, middle, middle)[1]) then high = middle else low = middle + 1 end
   end
-  return rank + 1
+  return low
+end
+
+-- A page of a sorted set: names and scores in turn, and the score and the name that the next one follows ('' after the last).
+local function page_of(key, score, name, count)
+  local from = page_start(key, score, name)
+  local found = redis.call('ZRANGE', key, from, from + count - 1, 'WITHSCORES')
+  if #found < 2 * count then return found, '', '' end
+  return found, found[#found], found[#found - 1]
+end
+
+-- A page of what ran out by now, longest ago first: the names, and the score and the name that the next one follows.
+local function run_out(key, score, name, count)
+  local found, next_score, next_name = page_of(P .. key, score, name, count)
+  local ids = {}
+  for i = 1, #found, 2 do
+    if tonumber(found[i + 1]) > now then return ids, '', '' end
+    ids[#ids + 1] = found[i]
+  end
+  return ids, next_score, next_name
 end

@@ -155,6 +155,32 @@ pub async fn expired_names_what_ran_out(fx: &Fixture) {
     assert_eq!(ran_out(69, 2).await, [b, a]);
 }
 
+/// More than a store may read at once is read whole and in order, of one age by id: what is ready, what is assigned, and
+/// what ran out.
+pub async fn many_are_read_in_order(fx: &Fixture) {
+    const MANY: usize = 510;
+    let names: Vec<String> = (0..MANY).map(|number| format!("t{number:03}")).collect();
+    fx.create_all(names.iter().map(|name| task(name)).collect(), t(0)).await;
+    let lane = agentic_core::lane::Lane::default();
+    let ready = fx.tasks.ready(&lane, MANY).await.unwrap();
+    assert_eq!(ready.iter().map(|head| head.id.as_str()).collect::<Vec<_>>(), names);
+    for (index, name) in names.iter().enumerate() {
+        let claim = claim(&job(name, 1), "w", t(0));
+        let dispatched = index != 1;
+        let claim = agentic_core::port::Claim { incarnation: Some(1), dispatched, ..claim };
+        fx.tasks.claim(claim).await.unwrap();
+    }
+    for limit in [1, 100, 101, MANY] {
+        let assigned = fx.tasks.assigned(&id("w"), 1, limit).await.unwrap();
+        let found: Vec<&str> = assigned.iter().map(|task| task.id.as_str()).collect();
+        let expected = names.iter().enumerate().filter(|(index, _)| *index != 1).map(|(_, name)| name);
+        assert_eq!(found, expected.take(limit).collect::<Vec<_>>(), "{limit} assigned");
+        let expired = fx.tasks.expired(t(60), limit).await.unwrap();
+        let found: Vec<&str> = expired.iter().map(|(task, _)| task.id.as_str()).collect();
+        assert_eq!(found, names[..limit], "{limit} that ran out");
+    }
+}
+
 /// The attempts assigned to one start of an agent and not started are told, oldest first.
 pub async fn assigned_names_what_is_to_start(fx: &Fixture) {
     for (name, at, incarnation) in [("a", 2, 1), ("b", 1, 1), ("c", 0, 2), ("d", 3, 1)] {

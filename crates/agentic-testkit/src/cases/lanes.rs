@@ -76,6 +76,23 @@ pub async fn lanes_are_in_the_order_of_their_heads(fx: &Fixture) {
     assert_eq!(lanes(fx, 2).await, expected[..2]);
 }
 
+/// More lanes than a store may read at once stand in the order of their heads too: those of equal age by id, to any limit.
+pub async fn many_lanes_are_in_order(fx: &Fixture) {
+    // The lanes' names stand the other way round than the ids of their heads.
+    let of = |number: usize| (format!("l{:03}||", 999 - number), format!("t{number:03}"));
+    let tasks = (0..600).map(|number| {
+        let (lane, id) = of(number);
+        labelled(&id, &[lane.trim_end_matches('|')])
+    });
+    fx.create_all(tasks.collect(), t(0)).await;
+    fx.create_all(vec![NewTask { priority: Priority::High, ..labelled("urgent", &["m"]) }], t(1)).await;
+    let first = ("m||".to_owned(), "urgent".to_owned());
+    let all: Vec<_> = std::iter::once(first).chain((0..600).map(of)).collect();
+    for limit in [0, 1, 2, 250, 251, 252, 600, 601, 1_000] {
+        assert_eq!(lanes(fx, limit).await, all[..limit.min(all.len())], "{limit}");
+    }
+}
+
 /// A task that runs, waits or is over stands in no lane; the next one is the head.
 pub async fn a_claimed_task_leaves_its_lane(fx: &Fixture) {
     fx.create_all(vec![task("a"), task("b")], t(0)).await;

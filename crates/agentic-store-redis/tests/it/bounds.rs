@@ -1,0 +1,163 @@
+//! What is read or done in many steps comes to what one step would come to.
+
+use agentic_core::{
+    limit::{Limit, Meter, Scope, Window},
+    port::CancelTask,
+    task::{Page, TaskFilter, TaskStatus},
+};
+use agentic_testkit::{
+    Fixture,
+    fixture::at_once,
+    given::{
+        admission, after, asking, create, done, end, figures, finish, id, job, report, start_job, t, task,
+    },
+};
+
+use crate::server::{Server, connect, options};
+
+/// More meters than one step reads.
+const METERS: u32 = 600;
+
+fn meters() -> Vec<Limit> {
+    let of = |number: u32| Scope::Project(id(&format!("p{number:03}")));
+    (0..METERS).map(|number| Limit::new(of(number), Meter::Tokens, Window::Day, None)).collect()
+}
+
+/// Has a job move every meter.
+async fn spend(allowances: &dyn agentic_core::port::AllowanceStore, name: &str, at: i64) {
+    let job = job(name, 1);
+    allowances.admit(asking(admission(&job, "w", t(at)), &meters(), 0)).await.unwrap();
+    allowances.start(start_job(&job, t(at))).await.unwrap();
+    allowances.report(report(&job, "w", figures(1, 0), t(at))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_verification_is_true_while_others_write() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options().prefix("v")).await.ports());
+    let field = |number: usize| format!("{} {}", meters()[number].key, Window::Day.bucket(t(0)));
+    let fx = &fx;
+    let writers = |round: usize| {
+        let allowances = fx.allowances.clone();
+        at_once(2, move |part| {
+            let allowances = allowances.clone();
+            async move {
+                for number in 0..25 {
+                    spend(&*allowances, &format!("t{round}-{part}-{number}"), 0).await;
+                }
+            }
+        })
+    };
+    let verified = async |round: usize| {
+        let mut writers = std::pin::pin!(writers(round));
+        let mut answers = Vec::new();
+        loop {
+            tokio::select! {
+                _ = &mut writers => return answers,
+                verified = fx.allowances.verify() => answers.push(verified),
+            }
+        }
+    };
+    spend(&*fx.allowances, "first", 0).await;
+    let answers = verified(0).await;
+    assert!(!answers.is_empty(), "none ended while others wrote");
+    for answer in answers {
+        assert_eq!(answer.unwrap(), [], "meters that move differ from nothing");
+    }
+
+    // What differs is found, whoever writes.
+    server.command("HINCRBY", &["v:meters", &field(7), "5"]).await;
+    server.command("HSET", &["v:meters", "fleet jobs lifetime 0", "3"]).await;
+    for answer in verified(1).await {
+        let found = answer.unwrap();
+        let apart: Vec<i64> = found.iter().map(|found| found.meter - found.entries).collect();
+        assert_eq!(apart, [5, 3], "{found:?}");
+    }
+    server.command("HDEL", &["v:meters", &field(9), "fleet jobs lifetime 0"]).await;
+    server.command("HINCRBY", &["v:meters", &field(7), "-5"]).await;
+    let found = fx.allowances.verify().await.unwrap();
+    assert_eq!(
+        found.iter().map(|found| (&found.key, found.meter)).collect::<Vec<_>>(),
+        [(&meters()[9].key, 0)]
+    );
+    server.command("HSET", &["v:meters", &field(9), &found[0].entries.to_string()]).await;
+
+    // What is folded meanwhile is no difference.
+    let log = fx.events.clone();
+    let folds = tokio::spawn(async move {
+        for _ in 0..40 {
+            log.trim(t(1), 3).await.unwrap();
+        }
+    });
+    for answer in verified(2).await {
+        match answer {
+            Ok(found) => assert_eq!(found, []),
+            Err(error) => assert!(error.is_retryable(), "{error:?}"),
+        }
+    }
+    folds.await.unwrap();
+    assert_eq!(fx.allowances.verify().await.unwrap(), []);
+}
+
+/// Of tasks that name many others, few are read in one step.
+#[tokio::test]
+async fn a_page_of_heavy_tasks_is_read_whole() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options()).await.ports());
+    let parents = ["a", "b", "c", "d"];
+    fx.create_all(parents.map(task).to_vec(), t(0)).await;
+    let children = (0..1_000).map(|number| after(&format!("child-{number}"), &parents)).collect();
+    fx.create_all(children, t(1)).await;
+    let pending = TaskFilter { status: Some(TaskStatus::Pending), ..TaskFilter::default() };
+    let page = fx.tasks.list(&pending, &Page::first(10), t(2)).await.unwrap();
+    let found: Vec<_> = page.iter().map(|task| (task.id.as_str(), task.blockers.len())).collect();
+    assert_eq!(found, parents.map(|name| (name, 1_000)));
+}
+
+/// A task that has more attempts than one step deletes goes with the last of them.
+#[tokio::test]
+async fn many_attempts_are_pruned_in_steps() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options().prefix("p")).await.ports());
+    let ended = fx.running("t", "w").await;
+    fx.ledger.finish(finish(end(&ended, "w", done(""), t(1)), None)).await.unwrap();
+    for name in ["u", "v"] {
+        fx.create(task(name)).await;
+        let status = TaskStatus::Cancelled;
+        let cancel = CancelTask { task: id(name), status, reason: String::new(), now: t(1) };
+        fx.tasks.cancel(cancel).await.unwrap();
+    }
+    // As if it had been given back so often.
+    server.command("HSET", &["p:task:t", "attempt", "4001"]).await;
+    server.command("HSET", &["p:attempt:t#4001", "agent_id", "w"]).await;
+    for (deleted, gone) in [(2, "2000"), (0, "4000")] {
+        assert_eq!(fx.tasks.prune(t(9), 10).await.unwrap(), deleted);
+        let cell = server.command("HGET", &["p:task:t", "attempts_gone"]).await;
+        assert_eq!(cell.into_string().as_deref(), Some(gone));
+        assert_eq!(server.command("EXISTS", &["p:attempt:t#1"]).await.as_i64(), Some(0));
+        assert_eq!(server.command("EXISTS", &["p:attempt:t#4001"]).await.as_i64(), Some(1));
+    }
+    assert_eq!(fx.tasks.prune(t(9), 10).await.unwrap(), 1);
+    for key in ["p:task:t", "p:attempt:t#4001", "p:history:t"] {
+        assert_eq!(server.command("EXISTS", &[key]).await.as_i64(), Some(0), "{key}");
+    }
+}
+
+/// A call whose clock is far behind does not have thousands of reservations counted again.
+#[tokio::test]
+async fn a_clock_that_is_far_behind_is_told() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options().prefix("b")).await.ports());
+    let later = t(100).millis().to_string();
+    let names: Vec<String> = (0..2_001).map(|number| format!("t{number}#1")).collect();
+    let pairs = names.iter().flat_map(|name| [later.as_str(), name]);
+    server.command("ZADD", &["b:lapsed"].into_iter().chain(pairs).collect::<Vec<_>>()).await;
+    assert_eq!(fx.load("w", t(100)).await, 0);
+    let behind = fx.allowances.active_jobs(&[id("w")], t(99)).await.unwrap_err();
+    assert!(behind.is_retryable(), "{behind:?}");
+    let claim = fx.admit(&job("t", 1), &[], 1, t(99)).await.unwrap_err();
+    assert!(claim.is_retryable(), "{claim:?}");
+    // It is no answer that a step changed anything for.
+    assert!(fx.allowances.job(&job("t", 1)).await.unwrap().is_none());
+    fx.tasks.create_many(create(vec![task("t")], t(0))).await.unwrap();
+}
