@@ -6,6 +6,7 @@ mod cluster;
 mod conformance;
 mod costs;
 mod faults;
+mod keys;
 mod lockstep;
 mod promises;
 mod server;
