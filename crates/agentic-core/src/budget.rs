@@ -51,6 +51,9 @@ pub struct BudgetLimit {
     /// Where the present window of an anchored limit begins; absent = at the next admission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Timestamp>,
+    /// When the present window of an anchored limit ends, where that is sooner than its length says: a provider said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Timestamp>,
     /// How it stands; only on read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<Standing>,
@@ -111,6 +114,9 @@ impl Budget {
             if limit.anchor.is_some() && limit.anchored_secs().is_none() {
                 return refuse("anchor", "belongs to an anchored window");
             }
+            if limit.ends.is_some() && limit.end().is_none() {
+                return refuse("ends", "belongs to an anchored window that has begun");
+            }
             if !seen.insert((limit.meter, limit.window)) {
                 return refuse("window", "is there already for this meter");
             }
@@ -127,7 +133,7 @@ impl Budget {
 impl BudgetLimit {
     /// An enforced limit.
     pub fn new(meter: Meter, window: Window, cap: Amount) -> Self {
-        Self { meter, window, cap, shadow: false, anchor: None, standing: None }
+        Self { meter, window, cap, shadow: false, anchor: None, ends: None, standing: None }
     }
 
     /// What stores count: an anchored window by where it is anchored.
@@ -137,9 +143,13 @@ impl BudgetLimit {
 
     /// Whether the window that its anchor began is over at `now`, or none was begun yet.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        self.anchored_secs().is_some_and(|secs| {
-            self.anchor.is_none_or(|anchor| anchor.plus(Duration::from_secs(secs.into())) <= now)
-        })
+        self.anchored_secs().is_some() && self.end().is_none_or(|end| end <= now)
+    }
+
+    /// When the window that its anchor began ends; `None` where none was begun.
+    pub fn end(&self) -> Option<Timestamp> {
+        let end = self.anchor?.plus(Duration::from_secs(self.anchored_secs()?.into()));
+        Some(self.ends.map_or(end, |sooner| sooner.min(end)))
     }
 
     /// The window with its anchor.
@@ -150,7 +160,8 @@ impl BudgetLimit {
         }
     }
 
-    fn anchored_secs(&self) -> Option<u32> {
+    /// How long an anchored window is, in seconds.
+    pub fn anchored_secs(&self) -> Option<u32> {
         match self.window {
             Window::Anchored { secs, .. } => Some(secs),
             _ => None,
@@ -207,6 +218,10 @@ mod tests {
         assert!(!limit.is_over(t(1_000)) && !limit.is_over(t(60_999)));
         assert!(limit.is_over(t(61_000)));
         assert!(!limit.is_over(t(500)), "the clock was put back");
+        limit.ends = Some(t(9_000));
+        assert!(!limit.is_over(t(8_999)) && limit.is_over(t(9_000)), "sooner");
+        limit.ends = Some(t(99_000));
+        assert!(limit.is_over(t(61_000)), "never later");
         assert_eq!(limit.limit(Scope::Fleet).key.window, Window::Anchored { secs: 60, origin: 1_000 });
     }
 }

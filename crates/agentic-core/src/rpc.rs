@@ -26,8 +26,8 @@ use crate::{
         Admission, AgentRegistry, AllowanceStore, Append, Assign, Assigned, Beat, BeatAnswer, Block,
         CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EntryPage, EventLog,
         EventPage, ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports,
-        Progress, ReadEntries, Reap, Register, Renew, Report, ResetUsage, SetBudget, SetDraining, Settings,
-        Settle, StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
+        Progress, ReadEntries, Reap, Register, Renew, Replan, Report, ResetUsage, SetBudget, SetDraining,
+        Settings, Settle, StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
     },
     task::{Page, Task, TaskFilter, TaskStatus},
 };
@@ -219,6 +219,7 @@ calls! {
         "allowances.admit" AllowancesAdmit admit(admission: Admission) -> Job => admission.now;
         "allowances.start" AllowancesStart start(start: StartJob) -> Job => start.now;
         "allowances.extend" AllowancesExtend extend(extend: Extend) -> Job => extend.now;
+        "allowances.replan" AllowancesReplan replan(replan: Replan) -> Job => replan.now;
         "allowances.report" AllowancesReport report(report: Report) -> UsageAnswer => report.now;
         "allowances.settle" AllowancesSettle settle(settle: Settle) -> Job => settle.now;
         "allowances.void" AllowancesVoid void(void: VoidJob) -> () => void.now;

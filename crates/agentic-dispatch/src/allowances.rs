@@ -158,7 +158,8 @@ impl AllowanceService {
         let model = report.model.clone().or(own);
         let project = admitted.as_ref().and_then(|job| job.project.as_ref());
         let subject = Subject { agent: &report.agent_id, max_load: 0, model: model.as_ref(), project };
-        let plan = self.fleet.limits().await?.plan(self.fleet.policy(), &subject, now);
+        let mut book = self.fleet.limits().await?;
+        let plan = self.fleet.plan_of_use(&mut book, &subject, now).await?;
         let charge = Report {
             job: job.clone(),
             agent_id: report.agent_id.clone(),

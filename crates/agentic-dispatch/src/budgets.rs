@@ -1,5 +1,7 @@
 //! The service of budgets: further limits of any scope.
 
+use std::time::Duration;
+
 use agentic_core::{
     budget::{Budget, BudgetLimit, Hold, LONGEST_HOLD, Standing},
     clock::Timestamp,
@@ -24,6 +26,33 @@ pub(crate) fn usage_scope(agent: AgentId, model: Option<ModelName>) -> Scope {
     }
 }
 
+fn secs_of(secs: u32) -> Duration {
+    Duration::from_secs(secs.into())
+}
+
+/// Lets the window of a limit that is set again go on.
+fn go_on(limit: &mut BudgetLimit, stands: &BudgetLimit, i: usize, now: Timestamp) -> Result<()> {
+    let Some(end) = stands.end().filter(|end| *end > now) else {
+        limit.anchor = limit.anchor.or(stands.anchor);
+        return Ok(());
+    };
+    let named = limit.anchor.filter(|anchor| Some(*anchor) != stands.anchor);
+    let unused = stands.standing.as_ref().is_none_or(|s| s.used.is_zero() && s.reserved.is_zero());
+    if named.is_none() || !unused {
+        let sooner = BudgetLimit { ends: None, ..limit.clone() }.end().filter(|_| named.is_some());
+        if sooner.is_some_and(|sooner| sooner > end) {
+            let detail = format!(
+                "the present window has counted use and ends at {end}; its end can be brought forward, or be named once \
+                 the next window has begun"
+            );
+            return Err(Error::invalid(format!("limits[{i}].anchor"), detail));
+        }
+        limit.anchor = stands.anchor;
+        limit.ends = sooner.or(limit.ends).or(stands.ends);
+    }
+    Ok(())
+}
+
 impl AllowanceService {
     /// A budget, and how it stands.
     ///
@@ -34,37 +63,43 @@ impl AllowanceService {
         Ok(self.standing(vec![budget]).await?.remove(0))
     }
 
-    /// All budgets, ascending by scope, and how they stand.
+    /// All budgets, ascending by scope, and how they stand; without what a hold that is over has left.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn budgets(&self) -> Result<Vec<Budget>> {
-        let budgets = self.fleet.ports().allowances.budgets().await?;
-        self.standing(budgets).await
+        let mut budgets = self.standing(self.fleet.ports().allowances.budgets().await?).await?;
+        budgets.retain(|budget| !budget.limits.is_empty() || budget.hold.is_some());
+        Ok(budgets)
     }
 
     /// Sets a budget, and wakes what waits for its scope. A version that is not 0 is the one that it must have until now;
-    /// a window that goes on keeps its anchor, unless another is named.
+    /// without one, a hold that is on stays on. A window that goes on keeps its anchor: another one that is named brings
+    /// its end forward, and what was used in it until then is not forgotten.
     ///
     /// # Errors
-    /// `Invalid`; `Conflict` `stale_version`.
+    /// `Invalid`, also for an anchor that would put off the end of a window in which something was used; `Conflict`
+    /// `stale_version`.
     pub async fn set_budget(&self, wanted: Budget) -> Result<Budget> {
         wanted.validate()?;
-        let scope = wanted.scope.clone();
+        let (scope, now) = (wanted.scope.clone(), self.fleet.now());
         let set = self
             .change(&scope, |stands| {
                 if wanted.version != 0 && wanted.version != stands.version {
                     return Err(agentic_core::engine::agents::stale_version(&scope));
                 }
                 let mut next = wanted.clone();
-                for limit in &mut next.limits {
+                if wanted.version == 0 {
+                    next.hold = next.hold.or(stands.hold);
+                }
+                for (i, limit) in next.limits.iter_mut().enumerate() {
                     let same =
                         |other: &&BudgetLimit| (other.meter, other.window) == (limit.meter, limit.window);
-                    let known = stands.limits.iter().find(same).and_then(|same| same.anchor);
-                    limit.anchor = limit.anchor.or(known);
-                    limit.standing = None;
+                    if let Some(stands) = stands.limits.iter().find(same) {
+                        go_on(limit, stands, i, now)?;
+                    }
                 }
-                Ok(next)
+                Ok(Some(next))
             })
             .await?;
         self.wake(Wake::Scope(scope)).await?;
@@ -81,7 +116,8 @@ impl AllowanceService {
     }
 
     /// Admits nothing under a scope until `until`, at most [`LONGEST_HOLD`] from now: a provider said that its limit is
-    /// used up. The present windows of anchored limits of the scope then end at that reset.
+    /// used up. A hold that is on is not cut short. The present window of the shortest anchored limit of the scope that can
+    /// be the one then ends at that reset, if it would not before; a longer one goes on.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -93,13 +129,20 @@ impl AllowanceService {
         }
         let hold = Hold { until, reason: reason.to_owned() };
         self.change(scope, |mut budget| {
-            for limit in &mut budget.limits {
-                if let Window::Anchored { secs, .. } = limit.window {
-                    let began = until.minus(std::time::Duration::from_secs(secs.into()));
-                    limit.anchor = Some(began);
-                }
+            if budget.held_at(now).is_some_and(|stands| stands.until >= until) {
+                return Ok(None);
             }
-            Ok(Budget { hold: Some(hold.clone()), ..budget })
+            let can_be = |limit: &BudgetLimit| {
+                let secs = limit.anchored_secs().filter(|secs| until <= now.plus(secs_of(*secs)));
+                secs.filter(|_| !limit.is_over(now))
+            };
+            let shortest = budget.limits.iter().filter_map(can_be).min();
+            for limit in
+                budget.limits.iter_mut().filter(|limit| shortest.is_some() && can_be(limit) == shortest)
+            {
+                limit.ends = limit.end().filter(|end| until < *end).map(|_| until).or(limit.ends);
+            }
+            Ok(Some(Budget { hold: Some(hold.clone()), ..budget }))
         })
         .await
         .map(drop)
@@ -110,12 +153,22 @@ impl AllowanceService {
         Ok(budgets.into_iter().find(|budget| budget.scope == *scope))
     }
 
-    /// Changes the budget as it stands; one that is not there is an empty one.
-    async fn change(&self, scope: &Scope, change: impl Fn(Budget) -> Result<Budget>) -> Result<Budget> {
+    /// Changes the budget as it stands, with how its limits stand; one that is not there is an empty one, and `None` is no
+    /// change.
+    async fn change(
+        &self,
+        scope: &Scope,
+        change: impl Fn(Budget) -> Result<Option<Budget>>,
+    ) -> Result<Budget> {
         for last in (0..TRIES).rev() {
             let stands = self.find(scope).await?.unwrap_or_else(|| Budget::new(scope.clone()));
+            let stands = self.standing(vec![stands]).await?.remove(0);
             let seen = Some(stands.version);
-            let set = SetBudget { budget: change(stands)?, seen, now: self.fleet.now() };
+            let Some(mut budget) = change(stands.clone())? else { return Ok(stands) };
+            for limit in &mut budget.limits {
+                limit.standing = None;
+            }
+            let set = SetBudget { budget, seen, now: self.fleet.now() };
             match self.fleet.ports().allowances.set_budget(set).await {
                 Err(Error::Conflict { code: ConflictCode::StaleVersion, .. }) if last > 0 => {}
                 answer => return answer,
@@ -142,7 +195,7 @@ impl AllowanceService {
             limit.standing = Some(Standing {
                 used: reading.used,
                 reserved: reading.reserved,
-                resets_at: key.window.frees_at(newest).filter(|_| !unbegun),
+                resets_at: limit.end().or_else(|| key.window.frees_at(newest).filter(|_| !unbegun)),
                 would_refuse: limit.shadow.then(|| self.fleet.shadows().would_refuse(key)),
             });
         }

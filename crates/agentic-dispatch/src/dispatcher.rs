@@ -275,7 +275,7 @@ impl Dispatcher {
             let now = self.fleet.now();
             let (max_load, project) = (agent.max_load, lane.project.as_ref());
             let subject = Subject { agent: &agent.id, max_load, model: model.as_ref(), project };
-            let plan = self.fleet.plan(&mut pool.book, &subject, now).await?;
+            let plan = self.fleet.plan(&mut pool.book, &subject, head.estimated_tokens, now).await?;
             if let Some(refusal) = pool.closed_for(&plan, head.estimated_tokens) {
                 refusals.push(refusal);
                 tried.push(agent.id);

@@ -28,6 +28,7 @@ mod dispatcher;
 mod emit;
 mod explain;
 mod fleet;
+mod follow;
 mod limits;
 mod outbox;
 mod policy;

@@ -98,6 +98,7 @@ impl Reaper {
             sweep.settled = self.settle_jobs(now).await?;
         }
         self.fleet.ports().settings.put(LAST_SWEEP, Some(now.to_string())).await?;
+        self.fleet.follow_limits(now).await?;
         self.prune(now).await?;
         Ok(sweep)
     }

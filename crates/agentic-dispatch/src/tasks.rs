@@ -159,12 +159,16 @@ impl TaskService {
         let now = self.fleet.now();
         let project = task.project.as_ref();
         let subject = Subject { agent: &body.agent_id, max_load, model: model.as_ref(), project };
+        // A task that is not free is told first, as the store would (409 before 429), and begins nothing.
+        let free = task.status == TaskStatus::Pending && task.ready_at() <= now;
         let mut book = self.fleet.limits().await?;
-        let plan = self.fleet.plan(&mut book, &subject, now).await?;
+        let plan = if free {
+            self.fleet.plan(&mut book, &subject, task.estimated_tokens, now).await?
+        } else {
+            book.plan(self.fleet.policy(), &subject, now)
+        };
         let job = JobId::new(task.id.clone(), task.attempt.saturating_add(1));
         let request = Request { job, agent_id: body.agent_id.clone(), incarnation, lease, dispatched: false };
-        // A task that is not free is told first, as the store would (409 before 429).
-        let free = task.status == TaskStatus::Pending && task.ready_at() <= now;
         if let (Some(rule), true) = (plan.rule.clone(), free) {
             return Err(Error::Refused(Box::new(rule)));
         }
@@ -288,10 +292,10 @@ impl TaskService {
         let result = TaskResult { success, output, artifacts, error_message };
         result.validate()?;
         let fleet = self.fleet.clone();
-        let limited = resets_at.filter(|_| !result.success);
-        if let Some(until) = limited {
-            self.hold(caller, id, attempt, until).await?;
-        }
+        let limited = match resets_at.filter(|until| !result.success && *until > self.fleet.now()) {
+            Some(until) => self.hold(caller, id, attempt, until).await?.then_some(until),
+            None => None,
+        };
         let ending = move |task: &Task| {
             if result.success {
                 return Ending::Completed(result.clone());
@@ -308,18 +312,27 @@ impl TaskService {
     }
 
     /// Notes a provider's usage limit before the attempt that met it is given back, so that nobody gives it back to its
-    /// agent. Only the holder of the attempt is believed.
-    async fn hold(&self, caller: &Caller, id: &TaskId, attempt: Option<u32>, until: Timestamp) -> Result<()> {
+    /// agent. Only the holder of the attempt is believed. Answers whether the attempt may be given back: one that a limit
+    /// of ours told to stop has failed, whatever its provider said.
+    async fn hold(
+        &self,
+        caller: &Caller,
+        id: &TaskId,
+        attempt: Option<u32>,
+        until: Timestamp,
+    ) -> Result<bool> {
         let task = self.get(id).await?;
-        let Some(agent) = task.claimed_by.clone() else { return Ok(()) };
+        let Some(agent) = task.claimed_by.clone() else { return Ok(true) };
         let current = attempt.is_none_or(|attempt| attempt == task.attempt);
         let own = caller.agent().is_none_or(|caller| caller == agent);
         if task.status != TaskStatus::InProgress || !current || !own {
-            return Ok(());
+            return Ok(true);
         }
         let job = self.fleet.ports().allowances.job(&JobId::new(task.id, task.attempt)).await?;
+        let stopped = job.as_ref().is_some_and(|job| job.stopped);
         let model = job.and_then(|job| job.model().cloned());
-        self.fleet.allowances().hold(&usage_scope(agent, model), until, USED_UP).await
+        self.fleet.allowances().hold(&usage_scope(agent, model), until, USED_UP).await?;
+        Ok(!stopped)
     }
 
     /// Gives an attempt back; burns nothing.

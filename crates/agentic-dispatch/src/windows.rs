@@ -1,9 +1,9 @@
 //! Anchored windows: where they begin.
 //!
-//! The anchor stands in the budget. A window that is over is begun by the first job that asks for a place after its end:
-//! whoever admits that job moves the anchor, by a compare-and-set, so that of several dispatchers one does and the others
-//! read what it wrote. Until then they hold the job against the window that they know, whose meter has its own cap: an
-//! anchor that is out of date opens no more room than its own window has.
+//! The anchor stands in the budget. A window that is over is begun by the first job that gets a place after its end, or by
+//! the first use: whoever finds room under all other limits moves the anchor, by a compare-and-set, so that of several
+//! dispatchers one does and the others read what it wrote. Until then they hold the job against the window that they know,
+//! whose meter has its own cap; its limits are brought up to date soon after (see `follow`).
 //!
 //! Where jobs go on over the end, or have used something after it, the next window begins where the last one ended: its
 //! meter is the same, and what they use is in it. Else it begins now.
@@ -11,14 +11,16 @@
 use std::sync::Arc;
 
 use agentic_core::{
+    amount::Amount,
     budget::Budget,
     clock::Timestamp,
     error::{ConflictCode, Error, Result},
-    limit::{Meter, MeterKey, Window},
-    port::{AllowanceStore, SetBudget},
+    limit::{Limit, Meter, MeterKey, Window},
+    port::SetBudget,
 };
 
 use crate::{
+    allowances::admit,
     fleet::Fleet,
     limits::{LimitBook, Plan, Subject},
 };
@@ -28,8 +30,23 @@ const TRIES: usize = 3;
 
 impl Fleet {
     /// What a job that asks for a place at `now` is held against; begins the anchored windows that are over, and reads
-    /// the book anew where it did.
+    /// the book anew where it did. What another limit or a rule refuses begins nothing.
     pub(crate) async fn plan(
+        &self,
+        book: &mut Arc<LimitBook>,
+        subject: &Subject<'_>,
+        ask: Amount,
+        now: Timestamp,
+    ) -> Result<Plan> {
+        let plan = book.plan(self.policy(), subject, now);
+        if plan.over.is_empty() || plan.rule.is_some() || !self.has_room(&plan, ask, now).await? {
+            return Ok(plan);
+        }
+        self.plan_of_use(book, subject, now).await
+    }
+
+    /// What a job that uses something at `now` counts under; begins the anchored windows that are over.
+    pub(crate) async fn plan_of_use(
         &self,
         book: &mut Arc<LimitBook>,
         subject: &Subject<'_>,
@@ -37,36 +54,61 @@ impl Fleet {
     ) -> Result<Plan> {
         for _ in 0..TRIES {
             let plan = book.plan(self.policy(), subject, now);
-            // What is refused by a rule begins nothing.
-            if plan.over.is_empty() || plan.rule.is_some() {
+            if plan.over.is_empty() {
                 return Ok(plan);
             }
             for budget in plan.over {
-                begin(&*self.ports().allowances, budget, now).await?;
+                self.begin(budget, now).await?;
             }
             *book = self.limits().await?;
         }
         Ok(book.plan(self.policy(), subject, now))
     }
-}
 
-/// Begins the windows of a budget that are over, unless somebody else did.
-async fn begin(store: &dyn AllowanceStore, mut budget: Budget, now: Timestamp) -> Result<()> {
-    let scope = budget.scope.clone();
-    for limit in budget.limits.iter_mut().filter(|limit| limit.is_over(now)) {
-        let counted = limit.limit(scope.clone()).key;
-        let live = MeterKey { scope: scope.clone(), meter: Meter::ActiveJobs, window: Window::Live };
-        let mut goes_on = false;
-        if limit.anchor.is_some() {
-            let readings = store.readings(&[counted.clone(), live], now).await?;
-            goes_on = readings.iter().any(|reading| !reading.used.is_zero() || !reading.reserved.is_zero());
-        }
-        let on_grid = counted.window.begins_at(counted.window.bucket(now));
-        limit.anchor = on_grid.filter(|_| goes_on).or(Some(now));
+    /// Whether every limit but those whose windows are over has room.
+    async fn has_room(&self, plan: &Plan, ask: Amount, now: Timestamp) -> Result<bool> {
+        let is_over = |limit: &Limit| {
+            let own = plan.over.iter().filter(|budget| budget.scope == limit.key.scope);
+            own.flat_map(|budget| &budget.limits)
+                .any(|wanted| wanted.is_over(now) && wanted.limit(limit.key.scope.clone()).key == limit.key)
+        };
+        let capped: Vec<&Limit> =
+            plan.limits.iter().filter(|limit| limit.cap.is_some() && !is_over(limit)).collect();
+        let keys: Vec<MeterKey> = capped.iter().map(|limit| limit.key.clone()).collect();
+        let readings = self.ports().allowances.readings(&keys, now).await?;
+        Ok(capped.iter().zip(&readings).all(|(limit, reading)| admit(limit, reading, ask).is_ok()))
     }
-    let seen = Some(budget.version);
-    match store.set_budget(SetBudget { budget, seen, now }).await {
-        Err(Error::Conflict { code: ConflictCode::StaleVersion, .. }) => Ok(()),
-        other => other.map(drop),
+
+    /// Begins the windows of a budget that are over, unless somebody else did.
+    async fn begin(&self, mut budget: Budget, now: Timestamp) -> Result<()> {
+        let store = &self.ports().allowances;
+        let scope = budget.scope.clone();
+        for limit in budget.limits.iter_mut().filter(|limit| limit.is_over(now)) {
+            let counted = limit.limit(scope.clone()).key;
+            let live = MeterKey { scope: scope.clone(), meter: Meter::ActiveJobs, window: Window::Live };
+            let mut begins = None;
+            if limit.anchor.is_some() {
+                let readings = store.readings(&[counted.clone(), live], now).await?;
+                let [used, live] = readings.as_slice() else {
+                    return Err(Error::backend("the reading of two meters"));
+                };
+                let goes_on = !live.reserved.is_zero();
+                begins = match limit.ends {
+                    // It was cut short: the next one is on another grid, and its meter begins at zero.
+                    Some(_) => limit.end().filter(|_| goes_on),
+                    None if goes_on || !used.used.is_zero() || !used.reserved.is_zero() => {
+                        counted.window.begins_at(counted.window.bucket(now))
+                    }
+                    None => None,
+                };
+            }
+            limit.anchor = begins.or(Some(now));
+            limit.ends = None;
+        }
+        let seen = Some(budget.version);
+        match store.set_budget(SetBudget { budget, seen, now }).await {
+            Err(Error::Conflict { code: ConflictCode::StaleVersion, .. }) => Ok(()),
+            other => other.map(drop),
+        }
     }
 }

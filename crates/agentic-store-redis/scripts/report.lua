@@ -27,6 +27,8 @@ if model then
     j['model' .. line], j['price' .. line], j['limits' .. line] = model, a.price, a.limits
   end
 end
+-- Nobody else brings the limits of what was not admitted up to date.
+if line > 0 or j.unadmitted then j['limits' .. line] = a.limits end
 charge(j, line, figures)
 local directive, reason, remaining = stand(j, line)
 local cost, source = cost_of(j)

@@ -13,7 +13,7 @@ use agentic_core::{
     job::Job,
     limit::{Held, Limit, Meter, MeterKey, Reading, Scope, Window, used},
     port::{
-        Admission, AllowanceStore, Difference, EntryPage, ExpiredJobs, Extend, ReadEntries, Report,
+        Admission, AllowanceStore, Difference, EntryPage, ExpiredJobs, Extend, ReadEntries, Replan, Report,
         ResetUsage, SetBudget, Settle, StartJob, VoidJob,
     },
 };
@@ -255,6 +255,11 @@ impl AllowanceStore for RedisStore {
     async fn extend(&self, extend: Extend) -> Result<Job> {
         let args = self.keeping(extend.now).value(&extend.job).time(extend.expires_at);
         self.job_step(&script::EXTEND, args, &extend.job, |rows| ledger::extend(rows, &extend)).await
+    }
+
+    async fn replan(&self, replan: Replan) -> Result<Job> {
+        let args = self.keeping(replan.now).value(&replan.job).json(&stored_limits(&replan.limits))?;
+        self.job_step(&script::REPLAN, args, &replan.job, |rows| ledger::replan(rows, &replan)).await
     }
 
     async fn report(&self, report: Report) -> Result<UsageAnswer> {

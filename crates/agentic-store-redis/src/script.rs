@@ -115,6 +115,7 @@ scripts! {
     ADMIT: "admit";
     START_JOB: "start_job";
     EXTEND: "extend";
+    REPLAN: "replan";
     REPORT: "report";
     SETTLE: "settle";
     VOID: "void";

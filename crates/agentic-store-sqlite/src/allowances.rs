@@ -10,7 +10,7 @@ use agentic_core::{
     job::{Job, Move},
     limit::{MeterKey, Reading, Scope},
     port::{
-        Admission, AllowanceStore, Difference, EntryPage, ExpiredJobs, Extend, ReadEntries, Report,
+        Admission, AllowanceStore, Difference, EntryPage, ExpiredJobs, Extend, ReadEntries, Replan, Report,
         ResetUsage, SetBudget, Settle, StartJob, VoidJob,
     },
 };
@@ -140,6 +140,10 @@ impl AllowanceStore for SqliteStore {
 
     async fn extend(&self, extend: Extend) -> Result<Job> {
         self.write(move |rows| ledger::extend(rows, &extend)).await
+    }
+
+    async fn replan(&self, replan: Replan) -> Result<Job> {
+        self.write(move |rows| ledger::replan(rows, &replan)).await
     }
 
     async fn report(&self, report: Report) -> Result<UsageAnswer> {

@@ -13,7 +13,7 @@ use agentic_core::{
     limit::{Limit, Meter, Scope, Window},
     port::{
         Admission, Assign, Beat, BeatAttempt, Claim, CreateMany, EndAttempt, Extend, Finish, Heartbeat,
-        Register, Report, Settle, StartJob,
+        Register, Replan, Report, Settle, StartJob,
     },
     task::{NewTask, TaskResult},
     usage::Figures,
@@ -154,6 +154,11 @@ pub fn start_job(job: &JobId, now: Timestamp) -> StartJob {
 /// Lets a reservation hold one more [`LEASE`].
 pub fn extend(job: &JobId, now: Timestamp) -> Extend {
     Extend { job: job.clone(), expires_at: now.plus(LEASE), now }
+}
+
+/// Holds a job against other limits.
+pub fn replan(job: &JobId, limits: &[Limit], now: Timestamp) -> Replan {
+    Replan { job: job.clone(), limits: limits.to_vec(), now }
 }
 
 /// Settles a job.

@@ -226,6 +226,8 @@ macro_rules! registry {
             }
             metering {
                 reports_are_cumulative,
+                changed_limits_hold_a_running_job,
+                a_limit_that_a_job_came_under_later_gets_no_refund,
                 a_report_raced_for_is_charged_once,
                 usage_replaces_the_reservation,
                 a_token_cap_directs_the_job,

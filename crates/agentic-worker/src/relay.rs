@@ -64,7 +64,9 @@ async fn tell_usage(
         return Ok(());
     }
     let report = usage_report(agent, job, latest.figures, UsageEvent::JobProgress);
-    let report = UsageReport { resets_at: latest.resets_at, ..report };
+    // Said once: whoever lifts the hold that it makes is not contradicted by the next report.
+    let resets_at = latest.resets_at.filter(|_| latest.resets_at != told.resets_at);
+    let report = UsageReport { resets_at, ..report };
     let answer = bounded(CALL, api.report_usage(&report)).await?;
     let reason = answer.reason.as_deref();
     orders.send_modify(|orders| {

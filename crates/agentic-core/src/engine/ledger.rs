@@ -23,7 +23,7 @@ use crate::{
     machine::{self, Action},
     port::{
         Admission, Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Claim, Difference, Extend, Finish,
-        Finished, Report, ResetUsage, Settle, StartAttempt, StartJob, VoidJob,
+        Finished, Replan, Report, ResetUsage, Settle, StartAttempt, StartJob, VoidJob,
     },
     task::{Task, TaskStatus},
     usage::{Directive, Figures, WARNING_PERCENT},
@@ -163,6 +163,18 @@ fn hold_longer(rows: &mut dyn Rows, job: &mut Job, expires_at: Timestamp, now: T
     Ok(())
 }
 
+/// See [`crate::port::AllowanceStore::replan`].
+pub fn replan(rows: &mut dyn Rows, replan: &Replan) -> Result<Job> {
+    let mut job = existing(rows, &replan.job)?;
+    if let Some(line) = job.lines.first_mut()
+        && job.state.is_open()
+    {
+        line.limits.clone_from(&replan.limits);
+        rows.put_job(job.clone())?;
+    }
+    Ok(job)
+}
+
 /// See [`crate::port::AllowanceStore::report`].
 pub fn report(rows: &mut dyn Rows, report: &Report) -> Result<UsageAnswer> {
     let Report { now, .. } = *report;
@@ -190,6 +202,10 @@ pub fn report(rows: &mut dyn Rows, report: &Report) -> Result<UsageAnswer> {
         });
         job.lines.len() - 1
     });
+    // Nobody else brings the limits of what was not admitted up to date.
+    if let Some(line) = job.lines.get_mut(line).filter(|_| line > 0 || job.unadmitted) {
+        line.limits.clone_from(&report.limits);
+    }
     charge(rows, &mut job, line, report.figures, now)?;
     let answer = stand(rows, &mut job, line, now)?;
     rows.put_job(job)?;
@@ -517,8 +533,7 @@ fn close(rows: &mut dyn Rows, job: &mut Job, outcome: JobOutcome, now: Timestamp
     let mut refunded = Amount::ZERO;
     for charge in job.refunds(outcome) {
         let Some(line) = job.lines.get(charge.line) else { continue };
-        let daily: Vec<Limit> =
-            line.limits.iter().filter(|limit| limit.key.window == Window::Day).cloned().collect();
+        let daily: Vec<Limit> = line.limits.iter().filter(|limit| is_refunded(&limit.key)).cloned().collect();
         refunded = refunded.plus(charge.tokens);
         let mut moves = Vec::new();
         for movement in Move::each(&daily, Meter::Tokens, charge.at, -charge.tokens.signed()) {
@@ -553,6 +568,12 @@ fn close(rows: &mut dyn Rows, job: &mut Job, outcome: JobOutcome, now: Timestamp
         JobOutcome::Released => "job_released",
     };
     told(rows, job, event, now, figures)
+}
+
+/// Whether a refund goes to this meter: the day of the agent and of the model (design §7), under which every job counts from
+/// its start. One that it came to count under later may not have its use.
+fn is_refunded(key: &MeterKey) -> bool {
+    key.window == Window::Day && matches!(key.scope, Scope::Agent(_) | Scope::Model(_))
 }
 
 /// Moves every meter of a line that counts what was used, and warns of limits that cross 80 %.

@@ -27,8 +27,8 @@ use crate::{
         Admission, AgentRegistry, AllowanceStore, Append, Assign, Assigned, Beat, BeatAnswer, Block,
         CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EntryPage, EventLog,
         EventPage, ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports,
-        Progress, ReadEntries, Reap, Register, Renew, Report, ResetUsage, SetBudget, SetDraining, Settings,
-        Settle, StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
+        Progress, ReadEntries, Reap, Register, Renew, Replan, Report, ResetUsage, SetBudget, SetDraining,
+        Settings, Settle, StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
     },
     task::{Page, Task, TaskCursor, TaskFilter, TaskStatus},
 };
@@ -361,6 +361,10 @@ impl AllowanceStore for Memory {
 
     async fn extend(&self, extend: Extend) -> Result<Job> {
         self.step(|state| ledger::extend(state, &extend))
+    }
+
+    async fn replan(&self, replan: Replan) -> Result<Job> {
+        self.step(|state| ledger::replan(state, &replan))
     }
 
     async fn report(&self, report: Report) -> Result<UsageAnswer> {

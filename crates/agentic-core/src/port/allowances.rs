@@ -61,6 +61,17 @@ pub struct Extend {
     pub now: Timestamp,
 }
 
+/// Holds a running job against other limits than those that it was admitted under: they changed meanwhile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Replan {
+    /// Which.
+    pub job: JobId,
+    /// What its admitted model counts under from now on.
+    pub limits: Vec<Limit>,
+    /// When.
+    pub now: Timestamp,
+}
+
 /// Charges what a job used so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -293,6 +304,13 @@ pub trait AllowanceStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `NotFound`; `Refused` when the place was given away; `Conflict` `lease_lost` when it was settled.
     async fn extend(&self, extend: Extend) -> Result<Job>;
+
+    /// Holds an open job against other limits from now on; what it used so far stays where it was counted. One that is
+    /// over keeps what it has.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn replan(&self, replan: Replan) -> Result<Job>;
 
     /// Charges the growth since the highest report, whatever the state of the job: usage is a fact.
     ///

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 pub use agents::{AgentRegistry, Heartbeat, Reap, Register, SetDraining};
 pub use allowances::{
-    Admission, AllowanceStore, Difference, EntryPage, ExpiredJobs, Extend, ReadEntries, Report, ResetUsage,
-    SetBudget, Settle, StartJob, VoidJob,
+    Admission, AllowanceStore, Difference, EntryPage, ExpiredJobs, Extend, ReadEntries, Replan, Report,
+    ResetUsage, SetBudget, Settle, StartJob, VoidJob,
 };
 pub use events::{Append, EventLog, EventPage, Mark};
 pub use ledger::{Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Finish, Finished, Ledger, StartAttempt};

@@ -7,6 +7,7 @@ mod crashes;
 mod dispatching;
 mod emitters;
 mod explaining;
+mod following;
 mod lifecycle;
 mod outbox;
 mod reaping;

@@ -607,6 +607,11 @@ local function charge(j, line, figures)
   if is_open(j) then note_charge(j, line, tokens) else j.late = '1' end
 end
 
+-- Whether a refund goes to the day of this scope: of the agent, and of the model.
+local function is_refunded(scope)
+  return string.match(scope, '^agent:[^ ]*$') ~= nil or string.match(scope, '^model:') ~= nil
+end
+
 -- Ends an open job: the refund, and the release of its place.
 local function close(j, outcome)
   j.outcome = outcome
@@ -634,7 +639,7 @@ local function close(j, outcome)
       refunded = plus(refunded, tokens)
       local moves = {}
       for _, limit in ipairs(limits_of(j, line)) do
-        if limit[3] == 'day' and limit[2] == 'tokens' then
+        if limit[3] == 'day' and limit[2] == 'tokens' and is_refunded(limit[1]) then
           -- What a reset took off already is not given back once more, as room above the cap.
           local bucket = bucket_of(limit, when)
           local delta = math.min(tokens, math.max(stands_at(field_of(limit, bucket)), 0))

@@ -1,21 +1,25 @@
 //! Metering: usage is a fact, whatever was permitted.
 
+use std::slice;
+
 use agentic_core::{
     allowance::{CostBasis, Price, UsageAnswer},
+    error::Kind,
     event::EventType,
     id::JobId,
     job::{JobOutcome, JobState},
-    limit::Limit,
+    limit::{Limit, Meter, Scope, Window},
     port::{Admission, ReadEntries, Report, ResetUsage},
     usage::{Directive, Figures},
 };
 
 use crate::{
     Fixture,
+    expect::not_found,
     fixture::at_once,
     given::{
         MIDNIGHT, admission, asking, concurrent, daily_jobs, daily_tokens, figures, hourly_requests, id, job,
-        model_tokens, n, report, settle, spend, start_job, t,
+        model_tokens, n, replan, report, settle, spend, start_job, t,
     },
 };
 
@@ -49,6 +53,43 @@ pub async fn reports_are_cumulative(fx: &Fixture) {
         }
     }
     assert_eq!(fx.job(&nth(0)).await.gross(), n(39));
+}
+
+/// A running job is held against the limits that stand now: a cap that was lowered, one that is new, and no more against
+/// one that is gone. What it used before stays where it was counted, and one that is over keeps what it has.
+pub async fn changed_limits_hold_a_running_job(fx: &Fixture) {
+    let (tight, wide) = (daily_tokens("w", 100), daily_tokens("w", 1_000));
+    let model = model_tokens("m", 50);
+    running(fx, &nth(0), slice::from_ref(&wide), 0).await;
+    assert_eq!(says(fx, &nth(0), figures(80, 0), 1).await.directive, Directive::Continue);
+    let asked = replan(&nth(0), &[tight.clone(), model.clone()], t(2));
+    let job = fx.allowances.replan(asked.clone()).await.unwrap();
+    assert_eq!(job.lines[0].limits, asked.limits);
+    assert_eq!(fx.job(&nth(0)).await, job);
+    let answer = says(fx, &nth(0), figures(95, 0), 3).await;
+    assert_eq!((answer.directive, answer.remaining_tokens), (Directive::WrapUp, Some(n(5))));
+    assert_eq!((fx.used(&tight, t(3)).await, fx.used(&model, t(3)).await), ((95, 0), (15, 0)));
+    fx.allowances.replan(replan(&nth(0), slice::from_ref(&tight), t(4))).await.unwrap();
+    assert_eq!(says(fx, &nth(0), figures(100, 0), 5).await.directive, Directive::Stop);
+    assert_eq!(fx.used(&model, t(5)).await, (15, 0));
+    fx.allowances.settle(settle(&nth(0), JobOutcome::Completed, t(6))).await.unwrap();
+    let over = fx.allowances.replan(replan(&nth(0), slice::from_ref(&wide), t(7))).await.unwrap();
+    assert_eq!(over.lines[0].limits, [tight]);
+    let nobody = nth(1).to_string();
+    not_found(fx.allowances.replan(replan(&nth(1), &[], t(7))).await, Kind::Job, &nobody);
+    assert_eq!(fx.allowances.verify().await.unwrap(), []);
+}
+
+/// A refund goes to the day of the agent and of the model, and takes from no other what others used.
+pub async fn a_limit_that_a_job_came_under_later_gets_no_refund(fx: &Fixture) {
+    let own = daily_tokens("w", 1_000);
+    let all = Limit::new(Scope::Fleet, Meter::Tokens, Window::Day, Some(n(1_000)));
+    running(fx, &nth(0), slice::from_ref(&own), 0).await;
+    says(fx, &nth(0), figures(300, 0), 1).await;
+    fx.allowances.replan(replan(&nth(0), &[own.clone(), all.clone()], t(2))).await.unwrap();
+    says(fx, &nth(0), figures(310, 0), 2).await;
+    fx.allowances.settle(settle(&nth(0), JobOutcome::Cancelled, t(3))).await.unwrap();
+    assert_eq!((fx.used(&own, t(3)).await, fx.used(&all, t(3)).await), ((0, 0), (10, 0)));
 }
 
 /// Of the same report sent sixteen times at once, one is charged.

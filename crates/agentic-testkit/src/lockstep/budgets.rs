@@ -11,7 +11,7 @@ use agentic_core::{
     id::{AgentId, JobId, ModelName},
     job::JobOutcome,
     limit::{Limit, Meter, Scope, Window},
-    port::{Admission, Extend, Ports, Report, ResetUsage, SetBudget, Settle, StartJob, VoidJob},
+    port::{Admission, Extend, Ports, Replan, Report, ResetUsage, SetBudget, Settle, StartJob, VoidJob},
     rpc::Call,
     task::Task,
     usage::Figures,
@@ -134,6 +134,11 @@ impl Generator {
         Ok(match self.rng.u32(0..12) {
             0..3 => Call::AllowancesAdmit { admission: self.admission(&job, &agent, task.as_ref(), now) },
             3 => Call::AllowancesStart { start: StartJob { job, now } },
+            4 if self.chance(50) => {
+                let model = self.any_model();
+                let limits = self.limits(&agent, model.as_ref());
+                Call::AllowancesReplan { replan: Replan { job, limits, now } }
+            }
             4 => Call::AllowancesExtend { extend: Extend { job, expires_at: self.later(now, 60), now } },
             5 => {
                 let admission = match left.allowances.job(&job).await? {

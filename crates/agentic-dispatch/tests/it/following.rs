@@ -1,0 +1,264 @@
+//! Limits that change while work runs: what was used is not forgotten, and what runs is held by what stands.
+
+use std::time::Duration;
+
+use agentic_core::{
+    allowance::{CostBasis, ModelQuota, UsageAnswer, UsageEvent, UsageReport},
+    api::{ClaimTask, CompleteTask, CreateTask},
+    budget::{Budget, BudgetLimit},
+    clock::Timestamp,
+    error::{Error, Result},
+    limit::Meter,
+    port::{Replan, SetBudget},
+    task::{Task, TaskStatus},
+    usage::Directive,
+};
+
+use crate::world::{World, by, titled};
+
+fn limit(meter: Meter, window: &str, cap: u32) -> BudgetLimit {
+    BudgetLimit::new(meter, window.parse().unwrap(), cap.into())
+}
+
+async fn set(world: &World, scope: &str, limits: Vec<BudgetLimit>) -> Result<Budget> {
+    let budget = Budget { limits, ..Budget::new(scope.parse().unwrap()) };
+    world.fleet.allowances().set_budget(budget).await
+}
+
+async fn budget(world: &World, scope: &str) -> Budget {
+    world.fleet.allowances().budget(&scope.parse().unwrap()).await.unwrap()
+}
+
+/// What is used of each limit of a budget, and when its window ends.
+async fn standing(world: &World, scope: &str) -> Vec<(u64, Option<Timestamp>)> {
+    let limits = budget(world, scope).await.limits;
+    limits.iter().filter_map(|limit| limit.standing.as_ref().map(|s| (s.used.get(), s.resets_at))).collect()
+}
+
+async fn take(world: &World, agent: &str, model: &str) -> Result<Task> {
+    let task = world.submit(CreateTask { model: Some(model.parse().unwrap()), ..titled("x") }).await;
+    let body = ClaimTask { agent_id: agent.parse().unwrap(), lease_secs: Some(86_400) };
+    world.fleet.tasks().claim(&task.id, &body).await
+}
+
+/// Reports so many tokens, of the job's model or of another.
+async fn used(world: &World, task: &Task, model: Option<&str>, tokens: u32) -> UsageAnswer {
+    let job = format!("{}#{}", task.id, task.attempt).parse().unwrap();
+    let report = UsageReport {
+        tokens_in: tokens.into(),
+        model: model.map(|model| model.parse().unwrap()),
+        ..UsageReport::new(task.claimed_by.clone().unwrap(), job, UsageEvent::JobProgress)
+    };
+    world.fleet.allowances().record_usage(report).await.unwrap()
+}
+
+async fn fails_with(world: &World, task: &Task, resets_at: Timestamp) -> Task {
+    let attempt = Some(task.attempt);
+    let body =
+        CompleteTask { success: false, attempt, resets_at: Some(resets_at), ..CompleteTask::default() };
+    world.fleet.tasks().complete(&by(&task.claimed_by.clone().unwrap()), &task.id, body).await.unwrap()
+}
+
+fn hours(hours: u64) -> Duration {
+    Duration::from_hours(hours)
+}
+
+#[tokio::test]
+async fn a_reset_that_is_past_is_no_excuse() {
+    let world = World::new();
+    let task = take(&world, "a", "m").await.unwrap();
+    let failed = fails_with(&world, &task, world.now()).await;
+    assert_eq!((failed.status, failed.retry_count), (TaskStatus::Pending, 1));
+    assert!(failed.retry_at > Some(world.now()), "it waits as after any failure");
+    assert!(world.fleet.allowances().budgets().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_job_that_our_limit_stopped_has_failed_whatever_its_provider_says() {
+    let world = World::new();
+    world.allow("a", |allowance| allowance.daily_token_limit = 100u32.into()).await;
+    let task = take(&world, "a", "m").await.unwrap();
+    assert_eq!(used(&world, &task, None, 100).await.directive, Directive::Stop);
+    let failed = fails_with(&world, &task, world.now().plus(hours(1))).await;
+    assert_eq!(failed.retry_count, 1);
+    assert!(budget(&world, "agent:a model:m").await.hold.is_some(), "it is believed all the same");
+}
+
+#[tokio::test]
+async fn a_reported_reset_ends_the_shortest_window_that_it_can_be_and_forgets_no_other() {
+    let world = World::new();
+    let scope = "agent:a model:m";
+    set(
+        &world,
+        scope,
+        vec![
+            limit(Meter::Tokens, "anchored:18000", 1_000),
+            limit(Meter::Cost, "anchored:18000", 1_000),
+            limit(Meter::Tokens, "anchored:604800", 10_000),
+        ],
+    )
+    .await
+    .unwrap();
+    world
+        .fleet
+        .allowances()
+        .set_model(ModelQuota { cost: CostBasis::Reported, ..ModelQuota::unlimited("m".parse().unwrap()) })
+        .await
+        .unwrap();
+    let began = world.now();
+    let task = take(&world, "a", "m").await.unwrap();
+    used(&world, &task, None, 900).await;
+    world.pass(3_600);
+    let reset = world.now().plus(hours(1));
+    fails_with(&world, &task, reset).await;
+    let week = Some(began.plus(hours(7 * 24)));
+    // Half of it is given back by the day of agent and model, and by no budget.
+    assert_eq!(standing(&world, scope).await, [(900, Some(reset)), (0, Some(reset)), (900, week)]);
+    world.pass(3_600);
+    let task = take(&world, "a", "m").await.unwrap();
+    used(&world, &task, None, 50).await;
+    let next = Some(reset.plus(hours(5)));
+    assert_eq!(standing(&world, scope).await, [(50, next), (0, next), (950, week)]);
+    // One that lies further away than five hours is the week's.
+    world.pass(600);
+    let far = world.now().plus(hours(24));
+    fails_with(&world, &task, far).await;
+    assert_eq!(standing(&world, scope).await, [(50, next), (0, next), (950, Some(far))]);
+}
+
+#[tokio::test]
+async fn a_hold_is_not_cut_short_and_a_change_of_the_limits_keeps_it() {
+    let world = World::new();
+    let scope = "agent:a model:m";
+    let (first, second) = (take(&world, "a", "m").await.unwrap(), take(&world, "a", "m").await.unwrap());
+    let until = world.now().plus(hours(5));
+    fails_with(&world, &first, until).await;
+    let version = budget(&world, scope).await.version;
+    fails_with(&world, &second, world.now().plus(hours(1))).await;
+    let stands = budget(&world, scope).await;
+    assert_eq!((stands.hold.as_ref().unwrap().until, stands.version), (until, version), "nothing is written");
+    set(&world, scope, vec![limit(Meter::Jobs, "day", 9)]).await.unwrap();
+    let stands = budget(&world, scope).await;
+    assert_eq!(stands.hold.as_ref().unwrap().until, until);
+    // Whoever has seen it may lift it.
+    world.fleet.allowances().set_budget(Budget { hold: None, ..stands }).await.unwrap();
+    assert!(budget(&world, scope).await.hold.is_none());
+}
+
+#[tokio::test]
+async fn an_operator_brings_the_end_of_a_window_forward_and_puts_it_off_only_before_use() {
+    let world = World::new();
+    let began = world.now();
+    let ends = |end: Timestamp| BudgetLimit {
+        anchor: Some(end.minus(hours(5))),
+        ..limit(Meter::Tokens, "anchored:18000", 1_000)
+    };
+    let named = began.plus(hours(2));
+    set(&world, "fleet", vec![ends(named)]).await.unwrap();
+    assert_eq!(standing(&world, "fleet").await, [(0, Some(named))], "nothing was used");
+    let named = began.plus(hours(4));
+    set(&world, "fleet", vec![ends(named)]).await.unwrap();
+    let task = take(&world, "a", "m").await.unwrap();
+    used(&world, &task, None, 950).await;
+    match set(&world, "fleet", vec![ends(began.plus(hours(5)))]).await {
+        Err(Error::Invalid { field, .. }) => assert_eq!(field, "limits[0].anchor"),
+        other => panic!("{other:?}"),
+    }
+    let named = began.plus(hours(1));
+    set(&world, "fleet", vec![ends(named)]).await.unwrap();
+    assert_eq!(standing(&world, "fleet").await, [(950, Some(named))]);
+    assert_eq!(used(&world, &task, None, 1_000).await.directive, Directive::Stop, "until then it holds");
+    let lower = limit(Meter::Tokens, "anchored:18000", 2_000);
+    set(&world, "fleet", vec![lower]).await.unwrap();
+    assert_eq!(standing(&world, "fleet").await, [(1_000, Some(named))], "a changed cap keeps the end");
+    // What runs on counts in the next window, which begins where this one ended.
+    world.pass(3_600);
+    take(&world, "b", "m").await.unwrap();
+    world.fleet.reaper().sweep().await.unwrap();
+    used(&world, &task, None, 1_040).await;
+    assert_eq!(standing(&world, "fleet").await, [(40, Some(named.plus(hours(5))))]);
+    assert!(world.fleet.ports().allowances.verify().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_refused_begins_no_window() {
+    let world = World::new();
+    set(&world, "fleet", vec![limit(Meter::Jobs, "anchored:3600", 9)]).await.unwrap();
+    world.allow("a", |allowance| allowance.concurrent_jobs = 1u32.into()).await;
+    world.allow("b", |allowance| allowance.daily_token_limit = 5u32.into()).await;
+    let anchor = async || budget(&world, "fleet").await.limits[0].anchor;
+    let big = CreateTask { estimated_tokens: 6u32.into(), ..titled("big") };
+    let big = world.submit(big).await;
+    let body = ClaimTask { agent_id: "b".parse().unwrap(), lease_secs: None };
+    assert!(matches!(world.fleet.tasks().claim(&big.id, &body).await, Err(Error::Refused(_))));
+    assert_eq!(anchor().await, None, "it asked for too much");
+    let task = take(&world, "a", "m").await.unwrap();
+    let first = anchor().await;
+    assert_eq!(first, Some(world.now()));
+    world.pass(3_600);
+    assert!(matches!(take(&world, "a", "m").await, Err(Error::Refused(_))), "it has its one job");
+    let body = ClaimTask { agent_id: "c".parse().unwrap(), lease_secs: None };
+    assert!(matches!(world.fleet.tasks().claim(&task.id, &body).await, Err(Error::Conflict { .. })));
+    assert_eq!(anchor().await, first, "nobody got a place");
+}
+
+#[tokio::test]
+async fn use_begins_a_window_too() {
+    let world = World::new();
+    set(&world, "model:n", vec![limit(Meter::Tokens, "anchored:3600", 100)]).await.unwrap();
+    let task = take(&world, "a", "m").await.unwrap();
+    let answer = used(&world, &task, Some("n"), 150).await;
+    assert_eq!(answer.directive, Directive::Stop);
+    let end = world.now().plus(hours(1));
+    assert_eq!(standing(&world, "model:n").await, [(150, Some(end))]);
+    assert!(matches!(take(&world, "b", "n").await, Err(Error::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_lowered_cap_and_a_new_budget_reach_what_runs() {
+    let world = World::new();
+    let reaper = world.fleet.reaper();
+    world.allow("a", |allowance| allowance.daily_token_limit = 100_000u32.into()).await;
+    let task = take(&world, "a", "m").await.unwrap();
+    assert_eq!(used(&world, &task, None, 5_000).await.directive, Directive::Continue);
+    world.allow("a", |allowance| allowance.daily_token_limit = 6_000u32.into()).await;
+    set(&world, "fleet", vec![limit(Meter::Tokens, "day", 800), limit(Meter::Jobs, "anchored:3600", 9)])
+        .await
+        .unwrap();
+    reaper.sweep().await.unwrap();
+    let answer = used(&world, &task, None, 5_500).await;
+    assert_eq!((answer.directive, answer.remaining_tokens), (Directive::WrapUp, Some(300u32.into())));
+    assert_eq!(standing(&world, "fleet").await[0].0, 500, "it counts from now on");
+    assert_eq!(used(&world, &task, None, 5_800).await.directive, Directive::Stop);
+    assert!(budget(&world, "fleet").await.limits[1].anchor.is_some(), "what runs is its first use");
+    // A refund takes from nobody what it did not bring.
+    world.fleet.tasks().cancel(&task.id, "enough".to_owned()).await.unwrap();
+    assert_eq!(standing(&world, "fleet").await[0].0, 800);
+    assert!(world.fleet.ports().allowances.verify().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_sweep_that_finds_nothing_changed_looks_at_nothing_and_one_more_catches_who_came_late() {
+    let world = World::new();
+    let reaper = world.fleet.reaper();
+    let task = take(&world, "a", "m").await.unwrap();
+    let stands = async || {
+        let job = format!("{}#1", task.id).parse().unwrap();
+        world.fleet.ports().allowances.job(&job).await.unwrap().unwrap().lines[0].limits.clone()
+    };
+    let before = stands().await;
+    let budget =
+        Budget { limits: vec![limit(Meter::Jobs, "day", 9)], ..Budget::new("fleet".parse().unwrap()) };
+    let set = SetBudget { budget, seen: None, now: world.now() };
+    world.fleet.ports().allowances.set_budget(set).await.unwrap();
+    let stale =
+        Replan { job: format!("{}#1", task.id).parse().unwrap(), limits: before.clone(), now: world.now() };
+    for (round, follows) in [(0, true), (1, true), (2, false)] {
+        // Somebody admits by what it had read before.
+        world.fleet.ports().allowances.replan(stale.clone()).await.unwrap();
+        reaper.sweep().await.unwrap();
+        assert_eq!(stands().await != before, follows, "{round}");
+    }
+    let done = world.fleet.ports().settings.get("sweep.limits").await.unwrap();
+    assert!(done.is_some_and(|done| done.ends_with("twice")));
+}
