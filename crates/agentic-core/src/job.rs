@@ -120,7 +120,7 @@ pub struct Growth {
 pub struct Charge {
     /// Under which line.
     pub line: usize,
-    /// When; charges of one line and day are one.
+    /// When; charges of one line and day are one, but those from before and after a reset of the agent's day.
     pub at: Timestamp,
     /// How many.
     pub tokens: Amount,
@@ -223,13 +223,13 @@ impl Job {
         scopes
     }
 
-    /// Notes that `tokens` were charged under `line`.
-    pub fn note_charge(&mut self, line: usize, at: Timestamp, tokens: Amount) {
+    /// Notes that `tokens` were charged under `line`; the agent's day was last reset at `reset`.
+    pub fn note_charge(&mut self, line: usize, at: Timestamp, tokens: Amount, reset: Option<Timestamp>) {
         if tokens.is_zero() {
             return;
         }
-        let day = Window::Day.bucket(at);
-        match self.charges.iter_mut().rfind(|c| c.line == line && Window::Day.bucket(c.at) == day) {
+        let part = |at: Timestamp| (Window::Day.bucket(at), reset.is_some_and(|reset| at <= reset));
+        match self.charges.iter_mut().rfind(|c| c.line == line && part(c.at) == part(at)) {
             Some(charge) => charge.tokens = charge.tokens.plus(tokens),
             None => self.charges.push(Charge { line, at, tokens }),
         }
@@ -352,7 +352,7 @@ mod tests {
             late: false,
         };
         for &(at, tokens) in charges {
-            job.note_charge(0, Timestamp::from_millis(at * day), tokens.into());
+            job.note_charge(0, Timestamp::from_millis(at * day), tokens.into(), None);
         }
         job
     }

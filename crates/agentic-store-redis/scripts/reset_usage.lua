@@ -7,5 +7,6 @@ for _, limit in ipairs(cjson.decode(take())) do
   local stands = tonumber(list[2]) or 0
   if stands ~= 0 then moves[#moves + 1] = { limit, bucket_of(limit, now), n(-stands) } end
 end
+redis.call('HSET', P .. 'resets', agent, n(math.max(now, reset_of(agent))))
 book('reset', nil, agent, nil, moves)
 return { 'ok' }

@@ -190,6 +190,7 @@ fn statements() -> Vec<(String, String)> {
         ("an agent's entries", log::ENTRIES_OF),
         ("all moves", log::ALL_MOVES),
         ("all meters", meter::ALL_METERS),
+        ("an agent's reset", meter::RESET_AT),
         ("counter", transaction::COUNTER),
         ("job", job::JOB),
         ("job's change", job::UPDATE_JOB),

@@ -249,6 +249,7 @@ macro_rules! registry {
                 crossing_80_percent_is_told_once,
                 usage_is_told_at_start_and_settlement,
                 a_reset_zeroes_the_day,
+                a_refund_gives_an_agent_only_what_it_used_since_its_reset,
                 a_refund_after_a_reset_makes_no_room,
             }
             settlement {

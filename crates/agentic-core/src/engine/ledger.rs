@@ -273,6 +273,7 @@ pub fn reset_usage(rows: &mut dyn Rows, reset: &ResetUsage) -> Result<()> {
             moves.push(Move { key, bucket, delta: -stands });
         }
     }
+    rows.put_reset(&reset.agent_id, reset.now)?;
     let entry = Entry {
         kind: EntryKind::Reset,
         at: reset.now,
@@ -515,7 +516,8 @@ fn charge(rows: &mut dyn Rows, job: &mut Job, index: usize, figures: Figures, no
         now,
     )?;
     if job.state.is_open() {
-        job.note_charge(index, now, tokens);
+        let reset = if job.charges.is_empty() { None } else { rows.reset_at(&job.agent_id)? };
+        job.note_charge(index, now, tokens, reset);
     } else {
         job.late = true;
     }
@@ -530,15 +532,23 @@ fn close(rows: &mut dyn Rows, job: &mut Job, outcome: JobOutcome, now: Timestamp
         return Ok(());
     }
     job.state = JobState::Settled;
-    let mut refunded = Amount::ZERO;
-    for charge in job.refunds(outcome) {
+    let (refunds, mut refunded) = (job.refunds(outcome), Amount::ZERO);
+    let reset = if refunds.is_empty() { None } else { rows.reset_at(&job.agent_id)? };
+    for charge in refunds {
         let Some(line) = job.lines.get(charge.line) else { continue };
         let daily: Vec<Limit> = line.limits.iter().filter(|limit| is_refunded(&limit.key)).cloned().collect();
-        refunded = refunded.plus(charge.tokens);
+        // The agent's day was set to zero with it, and has nothing of it to give back.
+        let is_reset = reset.is_some_and(|reset| charge.at <= reset);
+        if !is_reset {
+            refunded = refunded.plus(charge.tokens);
+        }
         let mut moves = Vec::new();
         for movement in Move::each(&daily, Meter::Tokens, charge.at, -charge.tokens.signed()) {
-            // What a reset took off already is not given back once more, as room above the cap.
             let Move { key, bucket, delta } = &movement;
+            if is_reset && key.scope == Scope::Agent(job.agent_id.clone()) {
+                continue;
+            }
+            // A day that was folded and counts no more has nothing either; it never stands below zero.
             let stands = rows.buckets(key, *bucket, *bucket)?.iter().map(|(_, value)| value).sum::<i64>();
             let delta = (*delta).max(-stands.max(0));
             if delta != 0 {

@@ -88,6 +88,10 @@ pub trait Rows {
     fn job(&mut self, id: &JobId) -> Result<Option<Job>>;
     /// Writes a job.
     fn put_job(&mut self, job: Job) -> Result<()>;
+    /// When an agent's day was last reset.
+    fn reset_at(&mut self, agent: &AgentId) -> Result<Option<Timestamp>>;
+    /// Notes when an agent's day was reset.
+    fn put_reset(&mut self, agent: &AgentId, at: Timestamp) -> Result<()>;
     /// What the jobs live at `now` hold under a scope.
     fn held(&mut self, scope: &Scope, now: Timestamp) -> Result<Held>;
     /// The filled buckets of a meter from `from` to `to`, both included, ascending.

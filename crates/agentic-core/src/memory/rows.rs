@@ -171,6 +171,16 @@ impl Rows for State {
         Ok(())
     }
 
+    fn reset_at(&mut self, agent: &AgentId) -> Result<Option<Timestamp>> {
+        Ok(self.resets.get(agent).copied())
+    }
+
+    fn put_reset(&mut self, agent: &AgentId, at: Timestamp) -> Result<()> {
+        let last = self.resets.entry(agent.clone()).or_insert(at);
+        *last = at.max(*last);
+        Ok(())
+    }
+
     fn held(&mut self, scope: &Scope, now: Timestamp) -> Result<Held> {
         let jobs = self.open_jobs.get(scope).into_iter().flatten();
         let live = jobs.filter_map(|id| self.jobs.get(id)).filter(|job| job.is_live(now));

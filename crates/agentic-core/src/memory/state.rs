@@ -50,6 +50,7 @@ pub(super) struct State {
     pub(super) meters: BTreeMap<(MeterKey, i64), i64>,
     pub(super) entries: BTreeMap<u64, Entry>,
     pub(super) entries_of: HashMap<AgentId, BTreeSet<u64>>,
+    pub(super) resets: HashMap<AgentId, Timestamp>,
     pub(super) last_entry: u64,
     pub(super) opening: BTreeMap<(MeterKey, i64), i64>,
     pub(super) events: VecDeque<Event>,

@@ -539,14 +539,23 @@ end
 
 local DAY = 86400000
 
--- Notes that tokens were charged; charges of one line and day are one.
+-- When the day of an agent was last reset; before all times when it never was.
+local function reset_of(agent)
+  return tonumber(redis.call('HGET', P .. 'resets', agent)) or -math.huge
+end
+
+-- Notes that tokens were charged; charges of one line and day are one, but those from before and after a reset.
 local function note_charge(j, line, tokens)
   if tokens == 0 then return end
   local list = charges_of(j)
   local day = math.floor(now / DAY)
+  local reset = #list > 0 and reset_of(j.agent_id)
   local same
   for _, charge in ipairs(list) do
-    if tonumber(charge[1]) == line and math.floor(charge[2] / DAY) == day then same = charge end
+    local when = charge[2]
+    if tonumber(charge[1]) == line and math.floor(when / DAY) == day and (when <= reset) == (now <= reset) then
+      same = charge
+    end
   end
   if same then
     same[3] = plus(same[3], tokens)
@@ -631,16 +640,20 @@ local function close(j, outcome)
       back = charged
     end
   end
+  local reset = back > 0 and reset_of(j.agent_id)
   local refunded = 0
   for i = #list, 1, -1 do
     local line, when, tokens = list[i][1], list[i][2], math.min(list[i][3], back)
     back = back - tokens
     if tokens > 0 then
-      refunded = plus(refunded, tokens)
+      -- The agent's day was set to zero with it, and has nothing of it to give back.
+      local is_reset = when <= reset
+      if not is_reset then refunded = plus(refunded, tokens) end
       local moves = {}
       for _, limit in ipairs(limits_of(j, line)) do
-        if limit[3] == 'day' and limit[2] == 'tokens' and is_refunded(limit[1]) then
-          -- What a reset took off already is not given back once more, as room above the cap.
+        local own_reset = is_reset and limit[1] == 'agent:' .. j.agent_id
+        if limit[3] == 'day' and limit[2] == 'tokens' and is_refunded(limit[1]) and not own_reset then
+          -- A day that was folded and counts no more has nothing either; it never stands below zero.
           local bucket = bucket_of(limit, when)
           local delta = math.min(tokens, math.max(stands_at(field_of(limit, bucket)), 0))
           if delta > 0 then moves[#moves + 1] = { limit, bucket, '-' .. n(delta) } end

@@ -185,6 +185,14 @@ impl Rows for Snapshot {
         Ok(())
     }
 
+    fn reset_at(&mut self, _: &AgentId) -> Result<Option<Timestamp>> {
+        Ok(None)
+    }
+
+    fn put_reset(&mut self, _: &AgentId, _: Timestamp) -> Result<()> {
+        Ok(())
+    }
+
     fn held(&mut self, _: &Scope, _: Timestamp) -> Result<Held> {
         Ok(Held::default())
     }

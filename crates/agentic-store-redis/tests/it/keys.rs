@@ -6,7 +6,7 @@ use agentic_core::{
     allowance::{AgentAllowance, ModelQuota},
     budget::Budget,
     limit::{Limit, Meter, Scope, Window},
-    port::{CancelTask, Defer, ParkLane, SetBudget, Unpark, Wake},
+    port::{CancelTask, Defer, ParkLane, ResetUsage, SetBudget, Unpark, Wake},
     task::{NewTask, PendingReason, TaskStatus},
 };
 use agentic_testkit::{
@@ -99,6 +99,7 @@ async fn fill(fx: &Fixture, server: &Server) {
     fx.tasks.cancel(CancelTask { task: id("over"), status, reason: String::new(), now }).await.unwrap();
     assert_eq!(fx.load("w", t(102)).await, 2, "the oldest ran out");
     fx.events.trim(t(5), 100).await.unwrap();
+    fx.allowances.reset_usage(ResetUsage { agent_id: id("w"), now: t(102) }).await.unwrap();
 
     let reason = PendingReason { code: "quota".to_owned(), detail: String::new(), retry_at: None };
     let unpark = Unpark { wake: Wake::All, limit: 1 };

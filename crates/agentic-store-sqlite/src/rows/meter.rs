@@ -17,6 +17,10 @@ pub(crate) const OPENING_DUE: &str = "SELECT scope, meter, period, bucket, value
 pub(crate) const OPENING_OF: &str = "SELECT scope, meter, period, bucket, value FROM opening
     WHERE scope >= ?1 AND scope < ?2 AND value <> 0";
 
+pub(crate) const RESET_AT: &str = "SELECT at FROM resets WHERE agent_id = ?1";
+pub(crate) const PUT_RESET: &str = "INSERT INTO resets (agent_id, at) VALUES (?1, ?2)
+    ON CONFLICT (agent_id) DO UPDATE SET at = max(at, excluded.at)";
+
 /// Sums saturate, as in the memory back end: where an integer would overflow, SQLite goes on with a real.
 const ADD: &str = "ON CONFLICT (scope, meter, period, bucket) DO UPDATE SET value = CASE
     WHEN typeof(value + excluded.value) = 'integer' THEN value + excluded.value

@@ -22,7 +22,7 @@ use super::{
     agent, attempt,
     held::HeldSpan,
     job, limits, log,
-    meter::Meters,
+    meter::{self, Meters},
     park,
     task::{self, StoredTask},
 };
@@ -44,6 +44,7 @@ pub(crate) struct SqliteRows<'c> {
     attempts: BTreeMap<JobId, Slot<Attempt>>,
     jobs: BTreeMap<JobId, Slot<Job>>,
     agents: BTreeMap<AgentId, Slot<AgentRow>>,
+    resets: BTreeMap<AgentId, Option<Timestamp>>,
     held: BTreeMap<Scope, HeldSpan>,
     meters: Meters,
     entries: Vec<Entry>,
@@ -80,6 +81,7 @@ impl<'c> SqliteRows<'c> {
             attempts: BTreeMap::new(),
             jobs: BTreeMap::new(),
             agents: BTreeMap::new(),
+            resets: BTreeMap::new(),
             held: BTreeMap::new(),
             meters: Meters::default(),
             entries: Vec::new(),
@@ -377,6 +379,21 @@ impl Rows for SqliteRows<'_> {
         let id = job.id.clone();
         self.job_slot(&id)?.put = Some(job);
         Ok(())
+    }
+
+    fn reset_at(&mut self, agent: &AgentId) -> Result<Option<Timestamp>> {
+        if let Some(known) = self.resets.get(agent) {
+            return Ok(*known);
+        }
+        let at = self.sql.one(meter::RESET_AT, [agent.as_str()], column::at)?;
+        self.resets.insert(agent.clone(), at);
+        Ok(at)
+    }
+
+    fn put_reset(&mut self, agent: &AgentId, at: Timestamp) -> Result<()> {
+        self.wrote();
+        self.resets.remove(agent);
+        self.sql.execute(meter::PUT_RESET, (agent.as_str(), at.millis())).map(drop)
     }
 
     fn held(&mut self, scope: &Scope, now: Timestamp) -> Result<Held> {

@@ -484,6 +484,40 @@ pub async fn a_reset_zeroes_the_day(fx: &Fixture) {
     assert_eq!(fx.used(&limits[0], t(3)).await, (3, 17));
 }
 
+/// What was charged before its agent's day was reset is not given back to that day, whatever others used since; what was
+/// charged after it is, in full, and so is all to the model's day, which no reset touched.
+pub async fn a_refund_gives_an_agent_only_what_it_used_since_its_reset(fx: &Fixture) {
+    let limits = [daily_tokens("w", 1_000), model_tokens("m", 1_000)];
+    let used = async |secs| (fx.used(&limits[0], t(secs)).await.0, fx.used(&limits[1], t(secs)).await.0);
+    let ends = async |number, outcome, secs| {
+        fx.allowances.settle(settle(&nth(number), outcome, t(secs))).await.unwrap();
+    };
+    let reset = async |secs| {
+        fx.allowances.reset_usage(ResetUsage { agent_id: id("w"), now: t(secs) }).await.unwrap();
+    };
+    for number in [0, 1, 2] {
+        fx.spent(&nth(number), &limits, 80, t(1)).await;
+    }
+    reset(2).await;
+    fx.spent(&nth(3), &limits, 90, t(3)).await;
+    ends(0, JobOutcome::Cancelled, 4).await;
+    assert_eq!(used(4).await, (90, 250), "what others used since stays");
+    for tokens in [95, 100] {
+        says(fx, &nth(1), figures(tokens, 0), 5).await;
+    }
+    assert_eq!(used(5).await, (110, 270));
+    ends(1, JobOutcome::Cancelled, 6).await;
+    assert_eq!(used(6).await, (90, 170), "20 since the reset");
+    assert_eq!(fx.job(&nth(1)).await.charges.len(), 2, "one from before it, and one since");
+    reset(7).await;
+    says(fx, &nth(2), figures(96, 0), 8).await;
+    fx.spent(&nth(4), &limits, 30, t(8)).await;
+    ends(2, JobOutcome::Failed, 9).await;
+    assert_eq!(used(9).await, (30, 168), "16 of its half were used since");
+    ends(4, JobOutcome::Cancelled, 10).await;
+    assert_eq!(used(10).await, (0, 138), "all since the reset");
+}
+
 /// A refund after a reset takes a meter to zero at most, and never makes more room than the cap.
 pub async fn a_refund_after_a_reset_makes_no_room(fx: &Fixture) {
     let limits = [daily_tokens("w", 10)];
