@@ -174,6 +174,7 @@ pub(crate) fn assignment(job: &JobId, agent: &AgentId) -> Result<Assign> {
             agent_id: agent.clone(),
             model: Some(world::model()?),
             project: None,
+            task_created_at: Some(now),
             price: None,
             limits: world::limits(agent)?,
             ask: 1_000_u32.into(),

@@ -112,6 +112,7 @@ impl Round {
             agent_id: id(&self.name()),
             model: Some(id(&self.name())),
             project: Some(id(&self.name())),
+            task_created_at: None,
             price: None,
             limits: vec![self.limit()],
             ask: n(self.ask),

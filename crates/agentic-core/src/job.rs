@@ -137,6 +137,9 @@ pub struct Job {
     pub agent_id: AgentId,
     /// Whose budget it is held against.
     pub project: Option<ProjectName>,
+    /// When its task was created, where its admission said so.
+    #[serde(default)]
+    pub task_created_at: Option<Timestamp>,
     /// Tokens asked for.
     pub ask: Amount,
     /// When it was admitted.
@@ -339,6 +342,7 @@ mod tests {
             admission: String::new(),
             agent_id: "a".parse().unwrap(),
             project: None,
+            task_created_at: None,
             ask: Amount::ZERO,
             admitted_at: Timestamp::EPOCH,
             expires_at: Timestamp::MAX,

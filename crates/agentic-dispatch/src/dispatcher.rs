@@ -319,6 +319,7 @@ impl Dispatcher {
         }
         let request = Request {
             job: JobId::new(head.id.clone(), head.attempt.saturating_add(1)),
+            task_created_at: head.created_at,
             agent_id: agent.id.clone(),
             incarnation: Some(agent.incarnation),
             lease: self.fleet.policy().lease,

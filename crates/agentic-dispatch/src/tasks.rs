@@ -168,7 +168,14 @@ impl TaskService {
             book.plan(self.fleet.policy(), &subject, now)
         };
         let job = JobId::new(task.id.clone(), task.attempt.saturating_add(1));
-        let request = Request { job, agent_id: body.agent_id.clone(), incarnation, lease, dispatched: false };
+        let request = Request {
+            job,
+            task_created_at: task.created_at,
+            agent_id: body.agent_id.clone(),
+            incarnation,
+            lease,
+            dispatched: false,
+        };
         if let (Some(rule), true) = (plan.rule.clone(), free) {
             return Err(Error::Refused(Box::new(rule)));
         }
@@ -410,6 +417,7 @@ impl TaskService {
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) job: JobId,
+    pub(crate) task_created_at: Timestamp,
     pub(crate) agent_id: AgentId,
     pub(crate) incarnation: Option<u64>,
     pub(crate) lease: Duration,
@@ -426,7 +434,7 @@ impl Request {
         ask: Amount,
         now: Timestamp,
     ) -> Assign {
-        let Self { job, agent_id, incarnation, lease, dispatched } = self;
+        let Self { job, task_created_at, agent_id, incarnation, lease, dispatched } = self;
         let deadline = plan.max_duration.map(|most| now.plus(most));
         let expires_at = deadline.map_or(now.plus(lease), |deadline| deadline.min(now.plus(lease)));
         let claim = Claim {
@@ -441,7 +449,19 @@ impl Request {
         };
         let (price, limits) = (plan.price, plan.limits);
         let id = Uuid::now_v7().to_string();
-        let admission = Admission { job, id, agent_id, model, project, price, limits, ask, expires_at, now };
+        let admission = Admission {
+            job,
+            id,
+            agent_id,
+            model,
+            project,
+            task_created_at: Some(task_created_at),
+            price,
+            limits,
+            ask,
+            expires_at,
+            now,
+        };
         Assign { claim, admission }
     }
 }

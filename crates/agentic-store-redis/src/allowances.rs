@@ -53,7 +53,7 @@ pub(crate) fn admission_args(args: Args, admission: &Admission) -> Result<Args> 
         .maybe(admission.project.as_ref())
         .maybe(price)
         .json(&stored_limits(&admission.limits))?;
-    Ok(args.value(admission.ask).time(admission.expires_at))
+    Ok(args.value(admission.ask).time(admission.expires_at).maybe_time(admission.task_created_at))
 }
 
 /// The refusal of a limit that a script found no room under, with core's figures and words.
@@ -269,6 +269,7 @@ impl AllowanceStore for RedisStore {
             agent_id: report.agent_id.clone(),
             model: report.model.clone(),
             project: None,
+            task_created_at: None,
             price: report.price,
             limits: report.limits.clone(),
             ask: Amount::ZERO,

@@ -191,6 +191,7 @@ fn statements() -> Vec<(String, String)> {
         ("all moves", log::ALL_MOVES),
         ("all meters", meter::ALL_METERS),
         ("an agent's reset", meter::RESET_AT),
+        ("reset", meter::PUT_RESET),
         ("counter", transaction::COUNTER),
         ("job", job::JOB),
         ("job's change", job::UPDATE_JOB),

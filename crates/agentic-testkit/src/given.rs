@@ -95,6 +95,7 @@ pub fn admission(job: &JobId, agent: &str, now: Timestamp) -> Admission {
         agent_id: id(agent),
         model: None,
         project: None,
+        task_created_at: None,
         price: None,
         limits: Vec::new(),
         ask: Amount::ZERO,

@@ -205,6 +205,7 @@ macro_rules! registry {
                 the_largest_amounts_are_exact,
                 a_job_is_as_it_was_admitted,
                 an_admission_is_idempotent_by_its_id,
+                a_job_of_an_earlier_task_keeps_nobody_out,
                 a_job_raced_for_is_admitted_once,
                 an_admission_is_voided_by_its_own_id,
                 a_reservation_ends_at_its_instant,
@@ -274,6 +275,7 @@ macro_rules! registry {
             }
             assign {
                 assign_is_both_or_neither,
+                a_task_with_the_id_of_a_pruned_one_is_assigned,
                 a_conflict_comes_before_a_refusal,
                 the_halves_must_agree,
                 a_dispatched_attempt_waits_for_its_start,

@@ -58,7 +58,7 @@ enum Prepared {
 }
 
 /// `fresh`: the task's fence says that there was no such attempt of it before, so that a job of that name which is over
-/// was an earlier task's with the same id.
+/// was an earlier task's with the same id. Where the task lives elsewhere, its creation says so.
 fn prepare_admission(rows: &mut dyn Rows, admission: &Admission, fresh: bool) -> Result<Prepared> {
     let now = admission.now;
     // What nobody admitted keeps nobody out: it is charged, and anybody may have reported it.
@@ -67,7 +67,8 @@ fn prepare_admission(rows: &mut dyn Rows, admission: &Admission, fresh: bool) ->
         if holds && job.admission == admission.id {
             return Ok(Prepared::Again(job));
         }
-        if holds || (!fresh && matches!(job.state, JobState::Started | JobState::Settled)) {
+        let other = matches!((job.task_created_at, admission.task_created_at), (Some(a), Some(b)) if a != b);
+        if holds || (!fresh && !other && matches!(job.state, JobState::Started | JobState::Settled)) {
             let detail = format!("job {} was admitted already", job.id);
             return Err(Error::conflict(ConflictCode::AlreadyAdmitted, detail));
         }
@@ -85,6 +86,7 @@ fn prepare_admission(rows: &mut dyn Rows, admission: &Admission, fresh: bool) ->
         admission: admission.id.clone(),
         agent_id: admission.agent_id.clone(),
         project: admission.project.clone(),
+        task_created_at: admission.task_created_at,
         ask: admission.ask,
         admitted_at: now,
         expires_at: admission.expires_at,
@@ -226,6 +228,7 @@ fn unadmitted(rows: &mut dyn Rows, report: &Report) -> Result<Job> {
         admission: String::new(),
         agent_id: report.agent_id.clone(),
         project: None,
+        task_created_at: None,
         ask: Amount::ZERO,
         admitted_at: report.now,
         expires_at: report.expires_at,

@@ -29,6 +29,9 @@ pub struct Admission {
     pub model: Option<ModelName>,
     /// Whose budget.
     pub project: Option<ProjectName>,
+    /// When the job's task was created: what tells it from one that had its id before. Absent where nobody says.
+    #[serde(default)]
+    pub task_created_at: Option<Timestamp>,
     /// The model's price, pinned for the job's life.
     pub price: Option<Price>,
     /// What to count under, in the order in which refusals are told.
@@ -290,7 +293,8 @@ pub trait AllowanceStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `Refused` by the first limit without room, with its figures; `Conflict` `already_admitted` while another
-    /// admission of the job holds, or after it started.
+    /// admission of the job holds, or after it started; not after the job of an earlier task with that id
+    /// (`a_job_of_an_earlier_task_keeps_nobody_out`).
     async fn admit(&self, admission: Admission) -> Result<Job>;
 
     /// Turns the place into one used job and one used request. Idempotent.

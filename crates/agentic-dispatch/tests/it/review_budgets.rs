@@ -5,11 +5,15 @@ use agentic_core::{
     api::{ClaimTask, CreateTask, HeartbeatBody, RunningAttempt},
     error::ConflictCode,
     id::AgentId,
+    memory::Memory,
     task::{Task, TaskStatus},
     usage::Directive,
 };
 
-use crate::world::{World, titled};
+use crate::{
+    crashes::apart,
+    world::{World, policy, titled},
+};
 
 fn id(agent: &str) -> AgentId {
     agent.parse().unwrap()
@@ -92,17 +96,19 @@ async fn reports_for_a_job_that_nobody_admitted_take_no_place() {
 
 #[tokio::test]
 async fn a_task_with_the_id_of_a_pruned_one_runs() {
-    let world = World::new();
-    let agent = world.agent("a", &[], 0).await;
-    for _ in 0..2 {
-        let task = world.submit(CreateTask { id: "again".to_owned(), ..titled("x") }).await;
-        assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1);
-        let started = world.start_assigned(&agent).await;
-        world.complete(&started[0], true).await;
-        world.pass(1);
-        assert_eq!(world.fleet.ports().tasks.prune(world.now(), 10).await.unwrap(), 1, "{}", task.id);
+    let apart = apart(&Memory::new().ports(), &Memory::new().ports());
+    for world in [World::new(), World::over(apart, policy())] {
+        let agent = world.agent("a", &[], 0).await;
+        for _ in 0..2 {
+            let task = world.submit(CreateTask { id: "again".to_owned(), ..titled("x") }).await;
+            assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1);
+            let started = world.start_assigned(&agent).await;
+            world.complete(&started[0], true).await;
+            world.pass(1);
+            assert_eq!(world.fleet.ports().tasks.prune(world.now(), 10).await.unwrap(), 1, "{}", task.id);
+        }
+        assert_eq!(world.fleet.allowances().usage(&agent.id).await.unwrap().jobs_started.get(), 2);
     }
-    assert_eq!(world.fleet.allowances().usage(&agent.id).await.unwrap().jobs_started.get(), 2);
 }
 
 #[tokio::test]

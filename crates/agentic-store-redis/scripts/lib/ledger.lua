@@ -720,20 +720,22 @@ end
 local function take_admission()
   return {
     job = take(), task = take(), id = take(), agent = take(), model = maybe(), project = maybe(), price = maybe(),
-    limits = take(), ask = take(), expires_at = take()
+    limits = take(), ask = take(), expires_at = take(), created = maybe()
   }
 end
 
 local function new_job(a)
   return {
     id = a.job, task = a.task, admission = a.id, agent_id = a.agent, project = a.project, ask = a.ask,
+    task_created_at = a.created,
     admitted_at = NOW, expires_at = a.expires_at, state = 'reserved', lines = '1',
     model0 = a.model, price0 = a.price, limits0 = a.limits
   }
 end
 
 -- Checks an admission: the job to write and the one that stands, or nil and the refusal. `fresh`: the task says that
--- there was no such attempt before, so that a job of that name which is over was an earlier task's with the same id.
+-- there was no such attempt before, so that a job of that name which is over was an earlier task's with the same id; where the
+-- task lives elsewhere, its creation says so.
 local function prepare_admission(a, fresh)
   local was = load_job(a.job)
   -- What nobody admitted keeps nobody out: it is charged, and anybody may have reported it.
@@ -741,7 +743,8 @@ local function prepare_admission(a, fresh)
     local lives = is_live(was)
     if lives and was.admission == a.id then return copy(was), was, true end
     local over = was.state == 'started' or was.state == 'settled'
-    if lives or (over and not fresh) then return nil, no(nil, nil, was) end
+    local other = was.task_created_at and a.created and was.task_created_at ~= a.created
+    if lives or (over and not fresh and not other) then return nil, no(nil, nil, was) end
   end
   local j = new_job(a)
   learn_held(scopes(j))

@@ -23,6 +23,7 @@ pub(crate) fn job(cells: &Cells) -> Result<Job> {
         admission: cells.string("admission").unwrap_or_default(),
         agent_id: cells.must("agent_id")?,
         project: cells.parse("project")?,
+        task_created_at: cells.time("task_created_at")?,
         ask: cells.must("ask")?,
         admitted_at: Timestamp::from_millis(cells.must("admitted_at")?),
         expires_at: Timestamp::from_millis(cells.must("expires_at")?),

@@ -140,6 +140,7 @@ mod tests {
             admission: String::new(),
             agent_id: "a".parse().unwrap(),
             project: None,
+            task_created_at: None,
             ask: ask.into(),
             admitted_at: Timestamp::EPOCH,
             expires_at: Timestamp::from_millis(expires_at),

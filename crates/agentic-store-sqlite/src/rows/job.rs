@@ -19,7 +19,7 @@ macro_rules! select_job {
     ($rest:literal) => {
         concat!(
             "SELECT j.task_id, j.attempt, j.admission, j.agent_id, j.project, j.state, j.outcome, j.ask,
-                j.admitted_at, j.expires_at, j.started_at, j.stopped, j.unadmitted, j.late, j.terms, j.usage ",
+                j.admitted_at, j.expires_at, j.started_at, j.stopped, j.unadmitted, j.late, j.task_created_at, j.terms, j.usage ",
             $rest
         )
     };
@@ -38,8 +38,8 @@ pub(crate) static JOBS_OF: Lookup = Lookup::new(
 
 static JOBS: Table = Table::new(
     "jobs (task_id, attempt, state, outcome, tokens, expires_at, started_at, stopped, unadmitted, late, usage,
-        admission, agent_id, model, project, ask, admitted_at, terms)",
-    18,
+        admission, agent_id, model, project, ask, admitted_at, task_created_at, terms)",
+    19,
     "",
 );
 
@@ -90,6 +90,7 @@ pub(crate) fn read(columns: &mut Columns<'_>) -> Result<Job> {
     let ask = columns.amount()?;
     let (admitted_at, expires_at, started_at) = (columns.at()?, columns.at()?, columns.at_opt()?);
     let (stopped, unadmitted, late) = (columns.get()?, columns.get()?, columns.get()?);
+    let task_created_at = columns.at_opt()?;
     let terms: Vec<TermsRecord> = columns.json()?;
     let usage: UsageRecord = columns.json_opt()?.unwrap_or_default();
     let mut used = usage.lines.into_iter();
@@ -100,6 +101,7 @@ pub(crate) fn read(columns: &mut Columns<'_>) -> Result<Job> {
         admission,
         agent_id,
         project,
+        task_created_at,
         ask,
         admitted_at,
         expires_at,
@@ -198,6 +200,7 @@ fn put_terms<'a>(cells: &mut Cells<'a>, job: &'a Job) -> Result<()> {
         .text_opt(job.project.as_ref())
         .amount(job.ask)
         .at(job.admitted_at)
+        .at_opt(job.task_created_at)
         .json(&terms(job))?;
     Ok(())
 }

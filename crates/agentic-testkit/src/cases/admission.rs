@@ -4,7 +4,7 @@ use agentic_core::{
     amount::Amount,
     error::{ConflictCode, Kind},
     id::JobId,
-    job::JobState,
+    job::{JobOutcome, JobState},
     limit::{Limit, Meter, MeterKey, Scope, Window},
     port::{Admission, ExpiredJobs, Extend, VoidJob},
 };
@@ -119,7 +119,7 @@ pub async fn concurrent_jobs_at_the_edge(fx: &Fixture) {
     fx.admit(&nth(1), &limits, 0, t(0)).await.unwrap();
     let refusal = refused(fx.admit(&nth(2), &limits, 0, t(0)).await);
     assert_eq!((refusal.used, refusal.reserved, refusal.retry_at), (n(0), n(2), None));
-    fx.allowances.settle(settle(&nth(0), agentic_core::job::JobOutcome::Completed, t(1))).await.unwrap();
+    fx.allowances.settle(settle(&nth(0), JobOutcome::Completed, t(1))).await.unwrap();
     fx.admit(&nth(2), &limits, 0, t(1)).await.unwrap();
     refused(fx.admit(&nth(3), &limits, 0, t(1)).await);
 }
@@ -234,6 +234,30 @@ pub async fn an_admission_is_idempotent_by_its_id(fx: &Fixture) {
     fx.allowances.start(start_job(&nth(0), t(6))).await.unwrap();
     let again = Admission { now: t(500), expires_at: t(560), ..other() };
     conflict(fx.allowances.admit(again).await, ConflictCode::AlreadyAdmitted);
+}
+
+/// A job that is over, of an earlier task with the same id, keeps that of the later one from nothing; while it lives it does.
+pub async fn a_job_of_an_earlier_task_keeps_nobody_out(fx: &Fixture) {
+    let asks = |created, name: &str, secs| Admission {
+        id: name.to_owned(),
+        task_created_at: created,
+        ..admission(&nth(0), "w", t(secs))
+    };
+    let (first, later) = (Some(t(0)), Some(t(9)));
+    fx.allowances.admit(asks(first, "a", 1)).await.unwrap();
+    conflict(fx.allowances.admit(asks(later, "b", 2)).await, ConflictCode::AlreadyAdmitted);
+    fx.allowances.start(start_job(&nth(0), t(2))).await.unwrap();
+    fx.allowances.settle(settle(&nth(0), JobOutcome::Completed, t(3))).await.unwrap();
+    for same in [first, None] {
+        conflict(fx.allowances.admit(asks(same, "b", 10)).await, ConflictCode::AlreadyAdmitted);
+    }
+    let fresh = fx.allowances.admit(asks(later, "c", 10)).await.unwrap();
+    assert_eq!((fresh.state, fresh.started_at, fresh.task_created_at), (JobState::Reserved, None, later));
+    assert_eq!(fx.allowances.admit(asks(later, "c", 11)).await.unwrap(), fresh, "the same, repeated");
+    conflict(fx.allowances.admit(asks(later, "d", 11)).await, ConflictCode::AlreadyAdmitted);
+    fx.allowances.start(start_job(&nth(0), t(12))).await.unwrap();
+    conflict(fx.allowances.admit(asks(later, "d", 500)).await, ConflictCode::AlreadyAdmitted);
+    assert_eq!(fx.load("w", t(12)).await, 1);
 }
 
 /// Of sixteen admissions of one job at once, one holds.
@@ -366,7 +390,7 @@ pub async fn a_started_job_retakes_only_what_it_holds(fx: &Fixture) {
 /// What was settled or taken back is not extended.
 pub async fn what_is_over_is_not_extended(fx: &Fixture) {
     fx.spent(&nth(0), &[], 0, t(0)).await;
-    fx.allowances.settle(settle(&nth(0), agentic_core::job::JobOutcome::Completed, t(1))).await.unwrap();
+    fx.allowances.settle(settle(&nth(0), JobOutcome::Completed, t(1))).await.unwrap();
     conflict(fx.allowances.extend(extend(&nth(0), t(2))).await, ConflictCode::LeaseLost);
     fx.admit(&nth(1), &[], 0, t(0)).await.unwrap();
     fx.allowances.void(void(&nth(1), &format!("admission of {}", nth(1)))).await.unwrap();
@@ -414,7 +438,7 @@ pub async fn a_sliding_refusal_names_its_time(fx: &Fixture) {
     let limits = [limit(Scope::Agent(id("w")), Meter::Tokens, Window::HOUR, 30)];
     for (number, secs) in [(0, 0), (1, 120), (2, 240)] {
         fx.spent(&nth(number), &limits, 10, t(secs)).await;
-        let done = agentic_core::job::JobOutcome::Completed;
+        let done = JobOutcome::Completed;
         fx.allowances.settle(settle(&nth(number), done, t(secs + 1))).await.unwrap();
     }
     for (ask, frees) in [(1, 0), (10, 0), (11, 120), (20, 120), (21, 240)] {
@@ -485,7 +509,7 @@ pub async fn run_out_reservations_are_told(fx: &Fixture) {
     assert_eq!(told(63, 10).await, [nth(1)]);
     assert_eq!(told(99, 10).await, [nth(1), nth(2), nth(0)]);
     assert_eq!(told(99, 2).await, [nth(1), nth(2)]);
-    fx.allowances.settle(settle(&nth(1), agentic_core::job::JobOutcome::Failed, t(99))).await.unwrap();
+    fx.allowances.settle(settle(&nth(1), JobOutcome::Failed, t(99))).await.unwrap();
     assert_eq!(told(99, 10).await, [nth(2), nth(0)]);
 }
 

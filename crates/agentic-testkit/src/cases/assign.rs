@@ -18,6 +18,23 @@ use crate::{
     },
 };
 
+/// A task whose id a pruned one had is assigned as that was, wherever its jobs stand.
+pub async fn a_task_with_the_id_of_a_pruned_one_is_assigned(fx: &Fixture) {
+    let limits = [daily_jobs("w", 5), concurrent("w", 1)];
+    for begin in [0, 100, 200] {
+        fx.create_all(vec![task("a")], t(begin)).await;
+        let assign = limited(assign(&job("a", 1), "w", t(begin + 1)), &limits, 0);
+        let task_created_at = Some(fx.task("a", t(begin)).await.created_at);
+        let id = format!("admission {begin}");
+        let admission = Admission { id, task_created_at, ..assign.admission };
+        let task = fx.take(Assign { admission, ..assign }).await.unwrap();
+        assert_eq!((task.attempt, task.status), (1, TaskStatus::InProgress));
+        accepted(fx.ledger.finish(finish(end(&job("a", 1), "w", done(""), t(begin + 2)), None)).await);
+        assert_eq!(fx.tasks.prune(t(begin + 3), 10).await.unwrap(), 1);
+    }
+    assert_eq!(fx.used(&limits[0], t(300)).await, (3, 0));
+}
+
 /// A refused admission claims nothing, a lost claim admits nothing; together they do both.
 pub async fn assign_is_both_or_neither(fx: &Fixture) {
     fx.create_all(vec![task("a"), task("b")], t(0)).await;

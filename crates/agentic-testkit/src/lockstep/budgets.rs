@@ -118,6 +118,7 @@ impl Generator {
             id: format!("admission {}", self.admissions),
             agent_id: agent.clone(),
             project: task.and_then(|task| task.project.clone()),
+            task_created_at: task.map(|task| task.created_at),
             price: self.price(),
             limits: self.limits(agent, model.as_ref()),
             model,
