@@ -43,7 +43,8 @@ static JOBS: Table = Table::new(
     "",
 );
 
-/// Its parameters are the first columns of [`JOBS`]; the others change only where a job is admitted anew.
+/// Its parameters are the first columns of [`JOBS`]; the others change only where a job is admitted anew
+/// or held against other limits.
 pub(crate) const UPDATE_JOB: &str = "UPDATE OR ROLLBACK jobs SET state = ?3, outcome = ?4, tokens = ?5,
     expires_at = ?6, started_at = ?7, stopped = ?8, unadmitted = ?9, late = ?10, usage = ?11
     WHERE task_id = ?1 AND attempt = ?2";
@@ -159,8 +160,9 @@ pub(crate) fn write<'a>(
     let mut cells = Cells::with_room(JOBS.columns());
     for (before, job) in changes {
         if let Some(before) = before {
-            let same = |job: &Job| (job.admitted_at, job.lines.len());
-            if before.admission == job.admission && same(before) == same(job) {
+            let same = before.admission == job.admission && before.admitted_at == job.admitted_at;
+            let pinned = |line: &'a Line| (&line.model, line.price, &line.limits);
+            if same && before.lines.iter().map(pinned).eq(job.lines.iter().map(pinned)) {
                 cells.clear();
                 put_standing(&mut cells, job)?;
                 sql.execute(UPDATE_JOB, cells.params())?;
