@@ -121,7 +121,8 @@ async fn agentic(args: Args, name: &str, ports: Ports) -> Result<Burnt> {
     }
     let differences = fleet.ports().allowances.verify().await?;
     ensure!(differences.is_empty(), "meters are not the sum of their entries: {differences:?}");
-    let used = fleet.allowances().model_usage(&model).await?.tokens_today.get();
+    let used = fleet.allowances().model_usages(std::slice::from_ref(&model)).await?;
+    let used = used.first().map_or(0, |usage| usage.tokens_today.get());
     Ok(Burnt { how: format!("agentic, {name}"), used, jobs })
 }
 

@@ -86,6 +86,9 @@ pub struct ModelQuota {
     /// Where the spend held against the ceiling comes from.
     #[serde(default)]
     pub cost: CostBasis,
+    /// What is used of it; only on read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<ModelUsage>,
 }
 
 impl ModelQuota {
@@ -99,6 +102,7 @@ impl ModelQuota {
             price: None,
             price_source: None,
             cost: CostBasis::Priced,
+            usage: None,
         }
     }
 
@@ -235,10 +239,8 @@ pub struct UsageRecord {
 }
 
 /// What was used of a model, over all agents.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelUsage {
-    /// Which model.
-    pub model: ModelName,
     /// Tokens today.
     pub tokens_today: Amount,
     /// Requests in the last hour.

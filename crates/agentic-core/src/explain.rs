@@ -151,7 +151,7 @@ pub struct LimitState {
     pub cap: Amount,
     /// Whether the job has room.
     pub room: bool,
-    /// When the window itself will have made room, where it has none and waiting can.
+    /// When the window itself will have made room; where it has some, when it will have let go of what it counts now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frees_at: Option<Timestamp>,
     /// It is a shadow: evaluated and told, never enforced.

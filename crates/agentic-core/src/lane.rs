@@ -117,13 +117,6 @@ pub struct Park {
     pub parked_at: Timestamp,
 }
 
-impl Park {
-    /// Whether the lane is worth no look before its time has come.
-    pub fn holds(&self, now: Timestamp) -> bool {
-        self.reason.retry_at.is_some_and(|at| at > now)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

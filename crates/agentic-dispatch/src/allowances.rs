@@ -257,29 +257,31 @@ impl AllowanceService {
         })
     }
 
-    /// What was used of a model, over all agents.
+    /// What was used of models, over all agents, in the order in which they are named.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn model_usage(&self, model: &ModelName) -> Result<ModelUsage> {
-        let scope = || Scope::Model(model.clone());
-        let keys = [
-            key(scope(), Meter::Tokens, Window::Day),
-            key(scope(), Meter::Requests, Window::HOUR),
-            key(scope(), Meter::Cost, Window::Lifetime),
-            key(scope(), Meter::ActiveJobs, Window::Live),
+    pub async fn model_usages(&self, models: &[ModelName]) -> Result<Vec<ModelUsage>> {
+        let meters = [
+            (Meter::Tokens, Window::Day),
+            (Meter::Requests, Window::HOUR),
+            (Meter::Cost, Window::Lifetime),
+            (Meter::ActiveJobs, Window::Live),
         ];
+        let keys =
+            |model: &ModelName| meters.map(|(meter, window)| key(Scope::Model(model.clone()), meter, window));
+        let keys: Vec<MeterKey> = models.iter().flat_map(keys).collect();
         let readings = self.fleet.ports().allowances.readings(&keys, self.fleet.now()).await?;
-        let [tokens, requests, cost, active] = readings.as_slice() else {
-            return Err(Error::backend("the reading of four meters"));
+        let usage = |readings: &[Reading]| match readings {
+            [tokens, requests, cost, active] => Ok(ModelUsage {
+                tokens_today: tokens.used,
+                requests_last_hour: requests.used,
+                cost_micros: cost.used,
+                active_jobs: active.reserved,
+            }),
+            _ => Err(Error::backend("the reading of four meters")),
         };
-        Ok(ModelUsage {
-            model: model.clone(),
-            tokens_today: tokens.used,
-            requests_last_hour: requests.used,
-            cost_micros: cost.used,
-            active_jobs: active.reserved,
-        })
+        readings.chunks(meters.len()).map(usage).collect()
     }
 
     /// How many requests one agent made to one model in the last hour.
@@ -355,29 +357,40 @@ impl AllowanceService {
         self.wake(Wake::Scope(Scope::Agent(agent.clone()))).await
     }
 
-    /// A model's quota.
+    /// A model's quota, and what is used of it.
     ///
     /// # Errors
     /// `NotFound` when it has none.
     pub async fn model(&self, model: &ModelName) -> Result<ModelQuota> {
         let quota = self.fleet.ports().allowances.model_quota(model).await?;
-        quota.ok_or_else(|| Error::not_found(Kind::Model, model))
+        let quota = quota.ok_or_else(|| Error::not_found(Kind::Model, model))?;
+        Ok(self.used(vec![quota]).await?.remove(0))
     }
 
-    /// All quotas, ascending by model.
+    /// All quotas, ascending by model, and what is used of them.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn models(&self) -> Result<Vec<ModelQuota>> {
-        self.fleet.ports().allowances.model_quotas().await
+        self.used(self.fleet.ports().allowances.model_quotas().await?).await
+    }
+
+    async fn used(&self, mut quotas: Vec<ModelQuota>) -> Result<Vec<ModelQuota>> {
+        let models: Vec<ModelName> = quotas.iter().map(|quota| quota.model.clone()).collect();
+        let usages = self.model_usages(&models).await?;
+        for (quota, usage) in quotas.iter_mut().zip(usages) {
+            quota.usage = Some(usage);
+        }
+        Ok(quotas)
     }
 
     /// Sets a model's quota, and wakes what waits for it.
     ///
     /// # Errors
     /// `Invalid`.
-    pub async fn set_model(&self, quota: ModelQuota) -> Result<ModelQuota> {
+    pub async fn set_model(&self, mut quota: ModelQuota) -> Result<ModelQuota> {
         quota.validate()?;
+        quota.usage = None;
         self.fleet.ports().allowances.set_model_quota(quota.clone(), self.fleet.now()).await?;
         self.wake(Wake::Scope(Scope::Model(quota.model.clone()))).await?;
         Ok(quota)

@@ -219,7 +219,10 @@ fn judged(
             asked: limit.need(ask),
             cap,
             room: refused.is_none(),
-            frees_at: refused.as_ref().and_then(|refusal| refusal.retry_at),
+            frees_at: match &refused {
+                Some(refusal) => refusal.retry_at,
+                None => reading.buckets.last().and_then(|(newest, _)| limit.key.window.frees_at(*newest)),
+            },
             shadow,
         });
         if !shadow {

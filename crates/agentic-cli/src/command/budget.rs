@@ -1,21 +1,15 @@
 //! `agentic budget`.
 
-use std::time::Duration;
-
 use agentic_core::{
-    amount::Amount,
     budget::{Budget, BudgetLimit},
-    decimal,
     error::Error,
-    limit::{Meter, Window},
 };
 use serde_json::json;
 
 use crate::{
     args::BudgetCommand,
-    config::duration,
     failure::Failure,
-    output::{Table, or_dash},
+    output::{Table, figure, or_dash, window},
     session::Session,
 };
 
@@ -113,10 +107,7 @@ fn print(session: &Session, budgets: &[Budget]) -> Result<(), Failure> {
                 .note(&format!("{} is on hold until {} ({})", budget.scope, hold.until, hold.reason));
         }
         for limit in &budget.limits {
-            let figure = |amount: Amount| match limit.meter {
-                Meter::Cost => format!("${}", decimal::shown(amount, 6)),
-                _ => amount.to_string(),
-            };
+            let figure = |amount| figure(limit.meter, amount);
             let standing = limit.standing.as_ref();
             table.row([
                 budget.scope.to_string(),
@@ -135,14 +126,4 @@ fn print(session: &Session, budgets: &[Budget]) -> Result<(), Failure> {
         }
     }
     if table.is_empty() { Ok(()) } else { session.printer.table(table) }
-}
-
-/// A window as it is typed.
-fn window(window: Window) -> String {
-    let time = |secs: u32| duration::show(Duration::from_secs(secs.into())).replace(' ', "");
-    match window {
-        Window::Sliding(secs) => format!("last-{}", time(secs)),
-        Window::Anchored { secs, .. } => time(secs),
-        other => other.to_string(),
-    }
 }

@@ -1,18 +1,16 @@
 //! `agentic explain`, `agentic lanes`, and what a dry run tells.
 
 use agentic_core::{
-    amount::Amount,
     explain::{AgentVerdict, Explanation, LimitState, Prospects, Standing},
     id::TaskId,
     lane::Lane,
-    limit::Meter,
     task::PendingReason,
 };
 
 use crate::{
     args::ExplainArgs,
     failure::Failure,
-    output::{Printer, Table, or_dash},
+    output::{Printer, Table, figure, meter_key, or_dash},
     session::Session,
 };
 
@@ -139,7 +137,7 @@ fn limits(printer: Printer, agents: &[AgentVerdict]) -> Result<(), Failure> {
         shown.push(limit);
         let amount = |amount| figure(limit.key.meter, amount);
         table.row([
-            limit.key.to_string(),
+            meter_key(&limit.key),
             amount(limit.used),
             amount(limit.reserved),
             amount(limit.asked),
@@ -158,30 +156,4 @@ fn limits(printer: Printer, agents: &[AgentVerdict]) -> Result<(), Failure> {
     }
     printer.raw("")?;
     printer.table(table)
-}
-
-/// A figure of a meter: money in dollars, the others as they are.
-pub(super) fn figure(meter: Meter, amount: Amount) -> String {
-    if meter != Meter::Cost {
-        return amount.to_string();
-    }
-    let (dollars, micros) = (amount.get() / 1_000_000, amount.get() % 1_000_000);
-    let cents = format!("{micros:06}");
-    let (whole, rest) = cents.split_at(2);
-    format!("${dollars}.{whole}{}", rest.trim_end_matches('0'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn money_is_told_in_dollars_to_the_last_micro() {
-        let cost = |micros: u32| figure(Meter::Cost, micros.into());
-        assert_eq!(
-            [cost(0), cost(1), cost(1_500_000), cost(12_345)],
-            ["$0.00", "$0.000001", "$1.50", "$0.012345"]
-        );
-        assert_eq!(figure(Meter::Tokens, 1_500_000u32.into()), "1500000");
-    }
 }

@@ -12,11 +12,10 @@ use agentic_core::{
     task::Page,
 };
 
-use super::explain::figure;
 use crate::{
     args::LedgerCommand,
     failure::Failure,
-    output::{Table, or_dash},
+    output::{Table, figure, or_dash, window},
     session::Session,
 };
 
@@ -109,7 +108,7 @@ fn print(session: &Session, agent: &AgentId, page: &EntryPage) -> Result<(), Fai
 fn moved(moves: &[Move]) -> String {
     let mut groups: Vec<(Meter, i64, Vec<String>)> = Vec::new();
     for Move { key, delta, .. } in moves {
-        let name = format!("{} {}", key.scope, key.window);
+        let name = format!("{} {}", key.scope, window(key.window));
         match groups.iter_mut().find(|(meter, by, _)| *meter == key.meter && by == delta) {
             Some((_, _, names)) => names.push(name),
             None => groups.push((key.meter, *delta, vec![name])),

@@ -2,8 +2,10 @@
 
 use agentic_core::{
     allowance::{CostBasis, ModelQuota, Price},
+    amount::Amount,
     decimal,
     error::Error,
+    limit::Meter,
     price::PriceSource,
 };
 use serde_json::json;
@@ -12,7 +14,7 @@ use super::prices;
 use crate::{
     args::{Cost, ModelCommand, ModelLimits},
     failure::Failure,
-    output::{Table, amount_or_unlimited},
+    output::{Table, amount_or_unlimited, figure, or_dash},
     session::Session,
 };
 
@@ -35,7 +37,7 @@ pub(crate) async fn model(session: &Session, command: ModelCommand) -> Result<()
             };
             let wanted = changed(now, &limits);
             client.set_model(&wanted).await?;
-            one(session, wanted)
+            one(session, client.model(&wanted.model).await?)
         }
         ModelCommand::ImportPrices(args) => prices::import(session, &client, args).await,
         ModelCommand::Delete { model } => {
@@ -50,12 +52,15 @@ pub(crate) async fn model(session: &Session, command: ModelCommand) -> Result<()
 
 /// What is named changes; the rest stays.
 fn changed(now: ModelQuota, limits: &ModelLimits) -> ModelQuota {
-    let price = limits.price_in.zip(limits.price_out).map(|(input, output)| Price {
-        input,
-        output,
-        cache_read: limits.price_cache_read,
-        cache_write: limits.price_cache_write,
-        reasoning: limits.price_reasoning,
+    let price = limits.price_in.zip(limits.price_out).map(|(input, output)| {
+        let stands = |part: fn(&Price) -> Option<Amount>| now.price.as_ref().and_then(part);
+        Price {
+            input,
+            output,
+            cache_read: limits.price_cache_read.or_else(|| stands(|price| price.cache_read)),
+            cache_write: limits.price_cache_write.or_else(|| stands(|price| price.cache_write)),
+            reasoning: limits.price_reasoning.or_else(|| stands(|price| price.reasoning)),
+        }
     });
     ModelQuota {
         daily_token_budget: limits.daily_tokens.unwrap_or(now.daily_token_budget),
@@ -68,6 +73,7 @@ fn changed(now: ModelQuota, limits: &ModelLimits) -> ModelQuota {
             Some(Cost::Reported) => CostBasis::Reported,
             None => now.cost,
         },
+        usage: None,
         model: now.model,
     }
 }
@@ -90,6 +96,8 @@ fn print(session: &Session, quotas: &[ModelQuota]) -> Result<(), Failure> {
         "TOKENS A DAY",
         "REQUESTS AN HOUR",
         "CEILING (CENTS)",
+        "USED TODAY",
+        "SPENT",
         "$ A MILLION IN/OUT",
         "PRICE FROM",
         "COST",
@@ -100,6 +108,8 @@ fn print(session: &Session, quotas: &[ModelQuota]) -> Result<(), Failure> {
             amount_or_unlimited(quota.daily_token_budget),
             amount_or_unlimited(quota.hourly_rate_limit),
             amount_or_unlimited(quota.cost_ceiling),
+            or_dash(quota.usage.map(|usage| usage.tokens_today)),
+            or_dash(quota.usage.map(|usage| figure(Meter::Cost, usage.cost_micros))),
             quota.price.map_or_else(
                 || "-".to_owned(),
                 |price| format!("{}/{}", decimal::shown(price.input, 6), decimal::shown(price.output, 6)),
@@ -113,4 +123,32 @@ fn print(session: &Session, quotas: &[ModelQuota]) -> Result<(), Failure> {
         ]);
     }
     if table.is_empty() { Ok(()) } else { session.printer.table(table) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_that_is_not_named_stays_as_it_is() {
+        let price = |input: u32, cache: u32| Price {
+            cache_read: Some(cache.into()),
+            ..Price::flat(input.into(), 9u32.into())
+        };
+        let now = ModelQuota { price: Some(price(3, 1)), ..ModelQuota::unlimited("m".parse().unwrap()) };
+        let limits = ModelLimits {
+            daily_tokens: None,
+            hourly_requests: None,
+            cost_ceiling: None,
+            price_in: Some(4u32.into()),
+            price_out: Some(9u32.into()),
+            price_cache_read: None,
+            price_cache_write: None,
+            price_reasoning: None,
+            cost: None,
+        };
+        assert_eq!(changed(now.clone(), &limits).price, Some(price(4, 1)));
+        let limits = ModelLimits { price_cache_read: Some(2u32.into()), ..limits };
+        assert_eq!(changed(now, &limits).price, Some(price(4, 2)));
+    }
 }

@@ -7,4 +7,4 @@ mod words;
 
 pub(crate) use printer::Printer;
 pub(crate) use table::Table;
-pub(crate) use words::{ago, amount_or_unlimited, list_or_dash, or_dash};
+pub(crate) use words::{ago, amount_or_unlimited, figure, list_or_dash, meter_key, or_dash, window};

@@ -1,8 +1,15 @@
 //! Values as a person reads them.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
-use agentic_core::{amount::Amount, clock::Timestamp};
+use agentic_core::{
+    amount::Amount,
+    clock::Timestamp,
+    decimal,
+    limit::{Meter, MeterKey, Window},
+};
+
+use crate::config::duration;
 
 /// The value, or `-`.
 pub(crate) fn or_dash<T: Display>(value: Option<T>) -> String {
@@ -28,5 +35,43 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
         60..3_600 => format!("{}m", secs / 60),
         3_600..86_400 => format!("{}h", secs / 3_600),
         _ => format!("{}d", secs / 86_400),
+    }
+}
+
+/// A figure of a meter: money in dollars, the others as they are.
+pub(crate) fn figure(meter: Meter, amount: Amount) -> String {
+    match meter {
+        Meter::Cost => format!("${}", decimal::shown(amount, 6)),
+        _ => amount.to_string(),
+    }
+}
+
+/// A window as it is typed.
+pub(crate) fn window(window: Window) -> String {
+    let time = |secs: u32| duration::show(Duration::from_secs(secs.into())).replace(' ', "");
+    match window {
+        Window::Sliding(secs) => format!("last-{}", time(secs)),
+        Window::Anchored { secs, .. } => time(secs),
+        other => other.to_string(),
+    }
+}
+
+/// A meter, for whom, and over which time.
+pub(crate) fn meter_key(key: &MeterKey) -> String {
+    format!("{} {} {}", key.scope, key.meter, window(key.window))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_told_in_dollars_to_the_last_micro() {
+        let cost = |micros: u32| figure(Meter::Cost, micros.into());
+        assert_eq!(
+            [cost(0), cost(1), cost(1_500_000), cost(12_345)],
+            ["$0.00", "$0.000001", "$1.50", "$0.012345"]
+        );
+        assert_eq!(figure(Meter::Tokens, 1_500_000u32.into()), "1500000");
     }
 }

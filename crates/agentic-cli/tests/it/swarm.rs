@@ -143,7 +143,7 @@ async fn sixteen_dispatchers_and_sixty_four_workers_on_one_file() {
     assert_eq!(fleet.ports().allowances.verify().await.unwrap(), []);
     let used = fleet.allowances().usage(&poor).await.unwrap().tokens_used;
     assert!(used.get() <= u64::from(BUDGET), "{used} of {BUDGET}");
-    let of_model = fleet.allowances().model_usage(&model()).await.unwrap();
+    let of_model = fleet.allowances().model_usages(&[model()]).await.unwrap().remove(0);
     assert_eq!(of_model.tokens_today.get(), TASKS as u64 * u64::from(TOKENS));
 }
 

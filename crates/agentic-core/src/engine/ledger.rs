@@ -13,7 +13,7 @@ use crate::{
     agent::AgentStatus,
     allowance::UsageAnswer,
     amount::Amount,
-    attempt::Attempt,
+    attempt::{Attempt, AttemptOutcome},
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
     event::{EventType, NewEvent},
@@ -464,9 +464,7 @@ pub fn finish(rows: &mut dyn Rows, finish: &Finish) -> Result<Finished> {
         }
         Verdict::Accepted { attempt, .. } => (attempt.id.clone(), finish.end.ending.outcome().job_outcome()),
         Verdict::Late { attempt, .. } => {
-            let recorded = attempt
-                .outcome
-                .map_or(JobOutcome::Failed, super::super::attempt::AttemptOutcome::job_outcome);
+            let recorded = attempt.outcome.map_or(JobOutcome::Failed, AttemptOutcome::job_outcome);
             (attempt.id.clone(), recorded)
         }
     };

@@ -138,6 +138,12 @@ async fn a_cost_ceiling_holds_reported_cost() {
         let spent = UsageReport { cost_micros: Some(cost.into()), ..report("j", 1, UsageEvent::JobFailed) };
         world.fleet.allowances().record_usage(spent).await.unwrap();
         assert_eq!(check(&world).await.allowed, allowed, "{cost}: spent money is never given back");
+        let read = world.fleet.allowances().models().await.unwrap().remove(0);
+        assert_eq!(read.usage.unwrap().cost_micros.get(), u64::from(cost), "an operator sees the spend");
+        // What was read can be set again.
+        world.fleet.allowances().set_model(read).await.unwrap();
+        let stored = world.fleet.ports().allowances.model_quota(&model()).await.unwrap().unwrap();
+        assert_eq!(stored.usage, None);
     }
 }
 

@@ -46,10 +46,12 @@ async fn a_quota_is_set_read_and_removed() {
     let client = &world.client;
     let quota = ModelQuota { hourly_rate_limit: 3u32.into(), ..ModelQuota::unlimited(id("vendor/m-1")) };
     client.set_model(&quota).await.unwrap();
-    assert_eq!(client.model(&id("vendor/m-1")).await.unwrap(), quota);
+    let read = client.model(&id("vendor/m-1")).await.unwrap();
+    assert!(read.usage.is_some_and(|usage| usage.requests_last_hour.is_zero()));
+    assert_eq!(ModelQuota { usage: None, ..read.clone() }, quota);
     let reply = world.call("GET", "/api/models/vendor/m-1", "").await;
     assert_eq!(reply.json()["hourly_rate_limit"], 3, "a slash need not be escaped");
-    assert_eq!(client.models().await.unwrap(), [quota]);
+    assert_eq!(client.models().await.unwrap(), [read]);
     client.delete_model(&id("vendor/m-1")).await.unwrap();
     assert_eq!(client.model(&id("vendor/m-1")).await, Err(Error::not_found(Kind::Model, "vendor/m-1")));
     assert!(client.delete_model(&id("vendor/m-1")).await.is_err());

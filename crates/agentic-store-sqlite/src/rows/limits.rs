@@ -99,6 +99,7 @@ pub(crate) fn read_quota(columns: &mut Columns<'_>) -> Result<ModelQuota> {
         price,
         cost: columns.named()?,
         price_source: columns.json_opt()?,
+        usage: None,
     })
 }
 

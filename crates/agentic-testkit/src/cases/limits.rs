@@ -42,6 +42,7 @@ fn quota(model: &str) -> ModelQuota {
             imported_at: t(-3),
         }),
         cost: CostBasis::Reported,
+        usage: None,
     }
 }
 
