@@ -183,6 +183,8 @@ macro_rules! registry {
             windows {
                 a_day_turns_at_midnight_to_the_millisecond,
                 a_sliding_hour_frees_at_each_edge,
+                no_true_hour_holds_more_than_its_cap,
+                every_limit_holds_at_its_cap_and_one_beside_it,
                 an_anchored_window_holds_to_its_end,
                 use_after_a_window_counts_in_the_next,
                 another_anchor_is_another_window,

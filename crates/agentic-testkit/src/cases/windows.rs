@@ -5,13 +5,18 @@ use std::time::Duration;
 use agentic_core::{
     amount::Amount,
     clock::Timestamp,
+    job::JobOutcome,
     limit::{Limit, Meter, Scope, Window},
+    port::Admission,
+    usage::Figures,
 };
 
 use crate::{
     Fixture,
     expect::refused,
-    given::{MIDNIGHT, daily_tokens, figures, id, job, limit, n, report, t},
+    given::{
+        MIDNIGHT, admission, asking, daily_tokens, figures, id, job, limit, n, report, settle, start_job, t,
+    },
 };
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -28,16 +33,18 @@ fn nth(number: u32) -> agentic_core::id::JobId {
 /// A day holds its cap to the last millisecond before midnight and begins anew with the next, on the 29th of February
 /// and at a year's end too.
 pub async fn a_day_turns_at_midnight_to_the_millisecond(fx: &Fixture) {
-    let leap: Timestamp = id("2028-03-01T00:00:00Z");
+    let [into_leap, out_of_leap] = ["2028-02-29T00:00:00Z", "2028-03-01T00:00:00Z"].map(id);
     let new_year: Timestamp = id("2027-01-01T00:00:00Z");
-    for (round, midnight) in (0u32..).zip([t(MIDNIGHT), new_year, leap]) {
+    for (round, midnight) in (0u32..).zip([t(MIDNIGHT), new_year, into_leap, out_of_leap]) {
         let limits = [daily_tokens("w", 10)];
         fx.spent(&nth(round * 10), &limits, 10, midnight.minus(Duration::from_hours(23))).await;
         let last = midnight.minus(MILLI);
         let refusal = refused(fx.admit(&nth(round * 10 + 1), &limits, 0, last).await);
         assert_eq!((refusal.used, refusal.retry_at), (n(10), Some(midnight)), "{midnight}");
         fx.admit(&nth(round * 10 + 2), &limits, 10, midnight).await.unwrap();
-        refused(fx.admit(&nth(round * 10 + 3), &limits, 0, midnight).await);
+        for full in [midnight, midnight.plus(MILLI)] {
+            refused(fx.admit(&nth(round * 10 + 3), &limits, 0, full).await);
+        }
     }
 }
 
@@ -56,6 +63,114 @@ pub async fn a_sliding_hour_frees_at_each_edge(fx: &Fixture) {
         assert!(freed.since(used) <= Duration::from_mins(61) && freed.since(used) > Duration::from_hours(1));
         fx.admit(&nth(round * 10 + 2), &limits, 0, freed).await.unwrap();
     }
+}
+
+/// Whoever asks at the edges of the minutes of three hours, in no hour to the millisecond more get in than the cap; and who is
+/// refused finds the cap used within the last 61 minutes.
+pub async fn no_true_hour_holds_more_than_its_cap(fx: &Fixture) {
+    let limits = [limit(Scope::Fleet, Meter::Requests, Window::HOUR, 3)];
+    let mut got_in: Vec<Timestamp> = Vec::new();
+    let within = |got_in: &[Timestamp], now: Timestamp, minutes: u64| {
+        got_in.iter().filter(|at| now.since(**at) < Duration::from_mins(minutes)).count()
+    };
+    for minute in 0..180 {
+        let edge = t(i64::from(minute) * 60);
+        // Before, at and after the edge in turn, at two of five: those who get in are spread over the hour.
+        let now = [edge.minus(MILLI), edge, edge.plus(MILLI)][minute as usize % 3];
+        if minute * 7 % 5 > 1 {
+            continue;
+        }
+        match fx.admit(&nth(minute), &limits, 0, now).await {
+            Ok(_) => {
+                fx.allowances.start(start_job(&nth(minute), now)).await.unwrap();
+                got_in.push(now);
+                assert!(within(&got_in, now, 60) <= 3, "at {now}: {got_in:?}");
+            }
+            refusal => {
+                let refusal = refused(refusal);
+                assert!(within(&got_in, now, 61) >= 3, "refused at {now} for nothing: {got_in:?}");
+                assert!(refusal.retry_at.is_some_and(|at| at > now), "{refusal:?}");
+            }
+        }
+    }
+    assert!((7..=10).contains(&got_in.len()), "{got_in:?}");
+}
+
+/// Of every scope, meter and window: with three used a cap of four has room for one more, and caps of three, two and one, at
+/// or below what is used, have none. Money asks for nothing, so that it has room while a micro-dollar is left.
+pub async fn every_limit_holds_at_its_cap_and_one_beside_it(fx: &Fixture) {
+    let scopes = [
+        Scope::Fleet,
+        Scope::Project(id("p")),
+        Scope::Agent(id("w")),
+        Scope::Model(id("m")),
+        Scope::AgentModel(id("w"), id("m")),
+    ];
+    let windows = [
+        Window::Day,
+        Window::HOUR,
+        Window::Sliding(60),
+        Window::Lifetime,
+        Window::anchored(18_000, t(-7)),
+        Window::anchored(604_800, t(-7)),
+    ];
+    let meters = [Meter::Tokens, Meter::Jobs, Meter::Requests, Meter::Cost];
+    let kinds = meters.into_iter().flat_map(|meter| windows.map(|window| (meter, window)));
+    let kinds: Vec<_> = kinds.chain([(Meter::ActiveJobs, Window::Live)]).collect();
+    let (mut number, now) = (0, t(0));
+    for scope in &scopes {
+        for (meter, window) in &kinds {
+            let of = |cap| [limit(scope.clone(), *meter, *window, cap)];
+            let mut live = Vec::new();
+            let mut asks = |cap: u32| {
+                number += 1;
+                let asks = asking(admission(&nth(number), "w", now), &of(cap), 1);
+                (nth(number), Admission { project: Some(id("p")), ..asks })
+            };
+            let runs = if matches!(meter, Meter::Tokens | Meter::Cost) { 1 } else { 3 };
+            for _ in 0..runs {
+                let (job, admission) = asks(9);
+                fx.allowances.admit(admission).await.unwrap();
+                let used = match meter {
+                    Meter::Tokens => figures(2, 1),
+                    Meter::Cost => Figures { cost_micros: Some(n(3)), ..Figures::default() },
+                    _ => Figures::default(),
+                };
+                fx.allowances.report(report(&job, "w", used, now)).await.unwrap();
+                live.push(job);
+            }
+            let (used, held) = fx.used(&of(9)[0], now).await;
+            assert_eq!(used + held, 3, "{}", of(9)[0].key);
+            for cap in [1, 2, 3] {
+                let refusal = refused(fx.allowances.admit(asks(cap).1).await);
+                let key = &of(cap)[0].key;
+                assert_eq!(
+                    (refusal.key.as_ref(), refusal.cap, refusal.need),
+                    (Some(key), Some(n(cap)), n(1))
+                );
+                assert_eq!(refusal.used.plus(refusal.reserved), n(3), "{key}");
+            }
+            let (job, admission) = asks(4);
+            fx.allowances.admit(admission).await.unwrap();
+            live.push(job);
+            let (job, again) = asks(4);
+            match fx.allowances.admit(again).await {
+                Ok(_) if *meter == Meter::Cost => live.push(job),
+                refusal => {
+                    assert_eq!(refused(refusal).reserved, n(held_by(*meter)), "{scope} {meter}");
+                }
+            }
+            // What lives holds its place under every scope.
+            for job in live {
+                fx.allowances.settle(settle(&job, JobOutcome::Completed, now)).await.unwrap();
+            }
+        }
+    }
+}
+
+/// What the fourth job holds, and with it those that used what is counted.
+fn held_by(meter: Meter) -> u32 {
+    if meter == Meter::ActiveJobs { 4 } else { 1 }
 }
 
 /// An anchored window holds its cap from its anchor to the last millisecond before its end; `retry_at` is the end.
@@ -109,7 +224,7 @@ pub async fn the_largest_cap_is_exact(fx: &Fixture) {
     let under = Amount::MAX.minus(Amount::ONE);
     let most = [Limit { cap: Some(Amount::MAX), ..daily_tokens("w", 1) }];
     let (first, second) = (nth(0), nth(1));
-    let mut asks = crate::given::asking(crate::given::admission(&first, "w", t(0)), &most, 0);
+    let mut asks = asking(admission(&first, "w", t(0)), &most, 0);
     asks.ask = under;
     fx.allowances.admit(asks).await.unwrap();
     let refusal = refused(fx.admit(&second, &most, 2, t(0)).await);
