@@ -100,7 +100,7 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> Result<()> {
 /// Creates a task that others wait for.
 async fn dependents(ports: &Ports, probe: &mut Probe<'_>) -> Result<TaskId> {
     let parent: TaskId = "parent".parse()?;
-    let create = |tasks| ports.tasks.create_many(CreateMany { tasks, now: world::now() });
+    let create = |tasks| ports.tasks.create_many(CreateMany::new(tasks, world::now()));
     create(vec![NewTask::new(parent.clone(), "measure me")]).await?;
     let child = |number: u32| -> Result<NewTask> {
         let new = NewTask::new(format!("child-{number}").parse()?, "measure me");
@@ -121,7 +121,7 @@ async fn due(ports: &Ports) -> Result<()> {
             Ok(NewTask { not_before: Some(at), ..new })
         };
         let tasks = (batch..batch + 1_000).map(task).collect::<Result<Vec<NewTask>>>()?;
-        ports.tasks.create_many(CreateMany { tasks, now }).await?;
+        ports.tasks.create_many(CreateMany::new(tasks, now)).await?;
     }
     Ok(())
 }
@@ -245,7 +245,7 @@ async fn lanes(ports: &Ports, probe: &mut Probe<'_>) -> Result<()> {
             Ok(NewTask { labels: [format!("l-{number:05}").parse()?].into(), ..new })
         };
         let tasks = (batch..batch + 1_000).map(task).collect::<Result<Vec<NewTask>>>()?;
-        ports.tasks.create_many(CreateMany { tasks, now: world::now() }).await?;
+        ports.tasks.create_many(CreateMany::new(tasks, world::now())).await?;
     }
     for _ in 0..TIMES {
         let found = probe.call("lanes, of 10,000", ports.tasks.lanes(LANES as usize)).await?;

@@ -100,7 +100,7 @@ impl World {
             let numbers = batch..(from + count).min(batch + 1_000);
             let tasks = numbers.map(task).collect::<Result<Vec<NewTask>>>()?;
             ids.extend(tasks.iter().map(|task| task.id.clone()));
-            self.ports.tasks.create_many(CreateMany { tasks, now: now() }).await?;
+            self.ports.tasks.create_many(CreateMany::new(tasks, now())).await?;
         }
         Ok(ids)
     }

@@ -12,7 +12,7 @@
 //! let fleet = Memory::new().ports();
 //! let task = NewTask::new("t-1".parse()?, "write the changelog");
 //! let now = Timestamp::EPOCH;
-//! let created = fleet.tasks.create_many(CreateMany { tasks: vec![task], now }).await?;
+//! let created = fleet.tasks.create_many(CreateMany::new(vec![task], now)).await?;
 //! assert_eq!(created[0].task.status.as_str(), "pending");
 //! # Ok::<(), agentic_core::error::Error>(())
 //! # })?;

@@ -283,7 +283,7 @@ mod tests {
     async fn ports_answer_through_calls() {
         let fleet = fleet();
         let id: TaskId = "t".parse().unwrap();
-        let create = CreateMany { tasks: vec![NewTask::new(id.clone(), "x")], now: now() };
+        let create = CreateMany::new(vec![NewTask::new(id.clone(), "x")], now());
         let created = fleet.tasks.create_many(create.clone()).await.unwrap();
         assert_eq!(created[0].task.id, id);
         assert_eq!(fleet.tasks.get(&id, now()).await.unwrap().created_at, now());
@@ -318,7 +318,7 @@ mod tests {
     fn the_callers_time_is_found() {
         let id: TaskId = "t".parse().unwrap();
         assert_eq!(Call::TasksGet { id, now: now() }.now(), Some(now()));
-        let create = CreateMany { tasks: vec![], now: now() };
+        let create = CreateMany::new(vec![], now());
         assert_eq!(Call::TasksCreateMany { create }.now(), Some(now()));
         assert_eq!(Call::TasksCounts {}.now(), None);
     }

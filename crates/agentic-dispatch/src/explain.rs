@@ -1,30 +1,26 @@
 //! Why tasks and lanes wait, and what would become of tasks that are not submitted yet.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use agentic_core::{
     api::CreateTask,
-    attempt::Ending,
     clock::Timestamp,
     error::{Error, Result},
     explain::{Explanation, LaneExplanation, Prospects},
     id::{JobId, TaskId},
     lane::Lane,
-    memory::Memory,
-    port::{CancelTask, Claim, CreateMany, EndAttempt, TaskStore},
-    task::{BlockCause, NewTask, Page, PendingReason, Priority, Task, TaskResult, TaskStatus},
+    port::{CreateMany, Created},
+    task::{BlockCause, Page, PendingReason, Priority, Task, TaskStatus},
 };
 
 use crate::{
     prospects::{Ask, Outlook},
     router::Router,
-    tasks::{TaskService, fresh_id},
+    tasks::TaskService,
 };
 
 /// How many different needs one dry run holds against the fleet.
 const MAX_NEEDS: usize = 100;
-/// How many existing tasks one dry run looks up.
-const MAX_NAMED: usize = 1_000;
 
 impl TaskService {
     /// Says what a task's state means now, and what each agent could do about one that waits; at most `shown` agents are told
@@ -36,8 +32,7 @@ impl TaskService {
         check_shown(shown)?;
         let task = self.get(id).await?;
         let because = self.because(&task).await?;
-        let waits = matches!(task.status, TaskStatus::Pending | TaskStatus::Blocked);
-        let prospects = if waits {
+        let prospects = if waits(&task) {
             Some(Outlook::read(self.fleet(), router).await?.prospects(&Ask::of(&task), shown).await?)
         } else {
             None
@@ -73,66 +68,46 @@ impl TaskService {
     }
 
     /// Says what [`TaskService::create`] would answer to these tasks, who would take each now, and what it would be held
-    /// against; writes nothing. Each task is looked at as if it were the only one, and idempotency keys are not looked up.
+    /// against; writes nothing. Each task is looked at as if it were the only one; one whose idempotency key came before is the
+    /// task that it made.
     ///
     /// # Errors
-    /// As [`agentic_core::port::TaskStore::create_many`]; `Invalid` where the tasks name more than 1,000 existing ones.
+    /// As [`agentic_core::port::TaskStore::create_many`].
     pub async fn dry_run(
         &self,
         tasks: Vec<CreateTask>,
+        key: Option<&str>,
         router: &dyn Router,
         shown: usize,
     ) -> Result<Vec<Explanation>> {
         check_shown(shown)?;
-        let named: BTreeSet<String> = tasks.iter().map(|task| task.id.clone()).collect();
-        let tasks =
-            tasks.into_iter().map(|task| task.into_new(fresh_id)).collect::<Result<Vec<NewTask>>>()?;
-        let created = self.rehearse(tasks, &named).await?;
+        let (tasks, now) = (Self::prepared(tasks, key)?, self.fleet().now());
+        let create = CreateMany { tasks, rehearse: true, now };
+        let created = self.fleet().ports().tasks.create_many(create).await?;
         let outlook = Outlook::read(self.fleet(), router).await?;
         let mut known: HashMap<Ask, Prospects> = HashMap::new();
         let mut answers = Vec::with_capacity(created.len());
-        for task in created {
+        for Created { mut task, replayed } in created {
+            let mut reasons = Vec::new();
+            if replayed {
+                task = self.get(&task.id).await?;
+                let detail = format!("its idempotency key made task {} before, which is the answer", task.id);
+                reasons.push(because("exists", detail, None));
+            }
+            reasons.extend(task.pending_reason.clone());
             let ask = Ask::of(&task);
-            if !known.contains_key(&ask) && known.len() < MAX_NEEDS {
+            let waits = waits(&task);
+            if waits && !known.contains_key(&ask) && known.len() < MAX_NEEDS {
                 known.insert(ask.clone(), outlook.prospects(&ask, shown).await?);
             }
-            let prospects = known.get(&ask).cloned();
-            let mut reasons: Vec<PendingReason> = task.pending_reason.clone().into_iter().collect();
-            if prospects.is_none() {
+            let prospects = known.get(&ask).filter(|_| waits).cloned();
+            if waits && prospects.is_none() {
                 let detail = format!("only the first {MAX_NEEDS} different needs of a dry run are looked at");
                 reasons.push(because("not_asked", detail, None));
             }
             answers.push(Explanation { task, because: reasons, prospects });
         }
         Ok(answers)
-    }
-
-    /// Creates tasks in a fleet of its own, in memory, that has the tasks which they name.
-    async fn rehearse(&self, tasks: Vec<NewTask>, chosen: &BTreeSet<String>) -> Result<Vec<Task>> {
-        let now = self.fleet().now();
-        let ids: BTreeSet<&TaskId> = tasks.iter().map(|task| &task.id).collect();
-        let dependencies = tasks.iter().flat_map(|task| &task.dependencies).filter(|id| !ids.contains(id));
-        let own = ids.iter().copied().filter(|id| chosen.contains(id.as_str()));
-        let named: BTreeSet<&TaskId> = dependencies.chain(own).collect();
-        if named.len() > MAX_NAMED {
-            let detail = format!("name {} existing tasks; a dry run looks up {MAX_NAMED}", named.len());
-            return Err(Error::invalid("tasks", detail));
-        }
-        let stage = Memory::new().ports().tasks;
-        for id in named {
-            match self.get(id).await {
-                Ok(task) => set_up(&*stage, &task, now).await?,
-                // What creating says of a task that does not exist, the stage says too.
-                Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let created = stage.create_many(CreateMany { tasks, now }).await?;
-        let mut rehearsed = Vec::with_capacity(created.len());
-        for created in created {
-            rehearsed.push(stage.get(&created.task.id, now).await?);
-        }
-        Ok(rehearsed)
     }
 
     /// What a task's state means now.
@@ -218,41 +193,14 @@ fn because(code: &str, detail: impl Into<String>, retry_at: Option<Timestamp>) -
     PendingReason { code: code.to_owned(), detail: detail.into(), retry_at }
 }
 
+/// Whether an agent could be given it, now or later.
+fn waits(task: &Task) -> bool {
+    matches!(task.status, TaskStatus::Pending | TaskStatus::Blocked)
+}
+
 fn check_shown(shown: usize) -> Result<()> {
     if shown > Page::MAX_LIMIT {
         return Err(Error::invalid("agents", "must be at most 1000"));
     }
     Ok(())
-}
-
-/// Puts a task with the same id and the same kind of status on a stage.
-async fn set_up(stage: &dyn TaskStore, task: &Task, now: Timestamp) -> Result<()> {
-    let id = task.id.clone();
-    stage.create_many(CreateMany { tasks: vec![NewTask::new(id.clone(), "x")], now }).await?;
-    match task.status {
-        TaskStatus::Pending | TaskStatus::Blocked | TaskStatus::InProgress => Ok(()),
-        status @ (TaskStatus::Failed | TaskStatus::Cancelled) => {
-            let cancel = CancelTask { task: id, status, reason: String::new(), now };
-            stage.cancel(cancel).await.map(drop)
-        }
-        TaskStatus::Completed => {
-            let agent_id = "stage".parse()?;
-            let job = JobId::new(id.clone(), 1);
-            let lease = std::time::Duration::from_mins(1);
-            let claim = Claim {
-                job,
-                agent_id,
-                incarnation: None,
-                lease,
-                expires_at: now.plus(lease),
-                deadline: None,
-                dispatched: false,
-                now,
-            };
-            stage.claim(claim).await?;
-            let ending = Ending::Completed(TaskResult { success: true, ..TaskResult::default() });
-            let end = EndAttempt { task: id, attempt: Some(1), agent_id: None, ending, now };
-            stage.end_attempt(end).await.map(drop)
-        }
-    }
 }

@@ -16,7 +16,7 @@ use agentic_core::{
         Admission, Assign, Beat, BeatAttempt, Block, CancelTask, Claim, CreateMany, Created, Edit,
         EndAttempt, Finish, Progress, StartAttempt,
     },
-    task::{Page, PendingReason, Task, TaskFilter, TaskResult, TaskStatus, TaskUpdate},
+    task::{NewTask, Page, PendingReason, Task, TaskFilter, TaskResult, TaskStatus, TaskUpdate},
     usage::Figures,
 };
 use uuid::Uuid;
@@ -71,14 +71,19 @@ impl TaskService {
     /// # Errors
     /// As [`agentic_core::port::TaskStore::create_many`].
     pub async fn create(&self, tasks: Vec<CreateTask>, key: Option<&str>) -> Result<Vec<Created>> {
+        let create = CreateMany::new(Self::prepared(tasks, key)?, self.fleet.now());
+        self.fleet.ports().tasks.create_many(create).await
+    }
+
+    /// Tasks with their ids and idempotency keys.
+    pub(crate) fn prepared(tasks: Vec<CreateTask>, key: Option<&str>) -> Result<Vec<NewTask>> {
         let single = tasks.len() == 1;
         let with_key = |(i, mut task): (usize, CreateTask)| {
             let own = || key.map(|key| if single { key.to_owned() } else { format!("{key}/{i}") });
             task.idempotency_key = task.idempotency_key.or_else(own);
             task.into_new(fresh_id)
         };
-        let tasks = tasks.into_iter().enumerate().map(with_key).collect::<Result<Vec<_>>>()?;
-        self.fleet.ports().tasks.create_many(CreateMany { tasks, now: self.fleet.now() }).await
+        tasks.into_iter().enumerate().map(with_key).collect()
     }
 
     /// Reads a task.
@@ -472,7 +477,7 @@ fn used_up(until: Timestamp) -> String {
 }
 
 /// A new id: a UUIDv7, so that ids sort by age.
-pub(crate) fn fresh_id() -> TaskId {
+fn fresh_id() -> TaskId {
     TaskId::try_new(Uuid::now_v7().to_string()).expect("a UUID keeps the rule of ids")
 }
 

@@ -1,10 +1,11 @@
 -- Creates a batch of tasks, all or none.
--- ARGV: now, probe ('1': only look for what was created before), count; then a task: id, key, digest, count of
--- dependencies and their ids, count of its other cells and they, as a hash takes them.
+-- ARGV: now, what to do ('create'; 'probe': only look for what was created before; 'rehearse': write nothing, and answer
+-- no in any case), count; then a task: id, key, digest, count of dependencies and their ids, count of its other cells and
+-- they, as a hash takes them.
 -- Answers ok with, for each, '1' for a replay and the task; or no with the rows that the refusal was decided on: the
 -- tasks by id, ids by key, and how many wait for each dependency.
 -- Bound: the batch: 1,000 tasks with 100 dependencies each at most.
-local probe = take() == '1'
+local todo = take()
 local batch, fresh, rows, keys, waiting = {}, {}, {}, {}, {}
 for i = 1, tonumber(take()) do
   local task = { id = take(), key = maybe(), digest = take(), deps = {} }
@@ -48,7 +49,7 @@ for _, task in ipairs(batch) do
   end
   if refused then return refuse() end
 end
-if probe then return { 'ok' } end
+if todo == 'probe' then return { 'ok' } end
 
 -- No circle: what nothing of the batch holds up is taken away until nothing is left.
 local by_id, followers, free, left = {}, {}, {}, 0
@@ -101,7 +102,7 @@ for _, task in ipairs(batch) do
     end
   end
 end
-if refused then return refuse() end
+if refused or todo == 'rehearse' then return refuse() end
 
 local answer = { 'ok' }
 for _, task in ipairs(batch) do

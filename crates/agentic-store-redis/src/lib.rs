@@ -12,7 +12,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let ports = RedisStore::connect("redis://127.0.0.1:6379/0", RedisOptions::new()).await?.ports();
 //! let (id, now) = ("write-docs".parse()?, SystemClock.now());
-//! ports.tasks.create_many(CreateMany { tasks: vec![NewTask::new(id, "Write the docs")], now }).await?;
+//! ports.tasks.create_many(CreateMany::new(vec![NewTask::new(id, "Write the docs")], now)).await?;
 //! assert_eq!(ports.tasks.counts().await?[&TaskStatus::Pending], 1);
 //! # Ok(())
 //! # }

@@ -92,9 +92,8 @@ impl RedisStore {
 
     /// Says which of the tasks before the first invalid one cannot be created, if any.
     async fn probe(&self, create: &CreateMany, before: usize) -> Result<()> {
-        let sooner =
-            CreateMany { tasks: create.tasks.get(..before).unwrap_or_default().to_vec(), now: create.now };
-        match self.run(&script::CREATE_MANY, batch(&sooner, true)?).await? {
+        let sooner = CreateMany::new(create.tasks.get(..before).unwrap_or_default().to_vec(), create.now);
+        match self.run(&script::CREATE_MANY, batch(&sooner, "probe")?).await? {
             Answer::Refused(mut reply) => {
                 Err(refused(tasks::create_many(&mut Snapshot::of_batch(&mut reply)?, create)))
             }
@@ -104,8 +103,8 @@ impl RedisStore {
 }
 
 /// The arguments of `create_many.lua`.
-fn batch(create: &CreateMany, probe: bool) -> Result<Args> {
-    let mut args = Args::at(create.now).flag(probe).value(create.tasks.len());
+fn batch(create: &CreateMany, todo: &str) -> Result<Args> {
+    let mut args = Args::at(create.now).value(todo).value(create.tasks.len());
     for task in &create.tasks {
         args = args.value(&task.id).maybe(task.idempotency_key.as_ref()).value(task.digest());
         args = args.value(task.dependencies.len());
@@ -199,9 +198,11 @@ impl TaskStore for RedisStore {
                 task.validate()?;
             }
         }
-        match self.run(&script::CREATE_MANY, batch(&create, false)?).await? {
+        let todo = if create.rehearse { "rehearse" } else { "create" };
+        match self.run(&script::CREATE_MANY, batch(&create, todo)?).await? {
             Answer::Refused(mut reply) => {
-                Err(refused(tasks::create_many(&mut Snapshot::of_batch(&mut reply)?, &create)))
+                let said = tasks::create_many(&mut Snapshot::of_batch(&mut reply)?, &create);
+                if create.rehearse { said } else { Err(refused(said)) }
             }
             other => {
                 let mut reply = other.ok()?;

@@ -13,7 +13,7 @@
 //! let dir = tempfile::tempdir()?;
 //! let ports = SqliteStore::open(dir.path().join("agentic.db"), SqliteOptions::new())?.ports();
 //! let (id, now) = ("write-docs".parse()?, SystemClock.now());
-//! ports.tasks.create_many(CreateMany { tasks: vec![NewTask::new(id, "Write the docs")], now }).await?;
+//! ports.tasks.create_many(CreateMany::new(vec![NewTask::new(id, "Write the docs")], now)).await?;
 //! assert_eq!(ports.tasks.counts().await?[&TaskStatus::Pending], 1);
 //! # Ok(())
 //! # }

@@ -152,7 +152,7 @@ fn fill(conn: &Connection, tasks: u32) {
         sql.execute("BEGIN IMMEDIATE", []).unwrap();
         agentic_core::engine::tasks::create_many(
             &mut rows,
-            &CreateMany { tasks: ready.chain(later).collect(), now },
+            &CreateMany::new(ready.chain(later).collect(), now),
         )
         .unwrap();
         rows.flush().unwrap();

@@ -48,7 +48,7 @@ impl Fixture {
 
     /// Creates tasks in one step, in the order given.
     pub async fn create_all(&self, tasks: Vec<NewTask>, now: Timestamp) -> Vec<Task> {
-        let created = self.tasks.create_many(CreateMany { tasks, now }).await;
+        let created = self.tasks.create_many(CreateMany::new(tasks, now)).await;
         created.expect("the tasks are new and valid").into_iter().map(|created| created.task).collect()
     }
 

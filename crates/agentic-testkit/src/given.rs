@@ -60,7 +60,7 @@ pub fn after(waits: &str, dependencies: &[&str]) -> NewTask {
 
 /// Creates tasks.
 pub fn create(tasks: Vec<NewTask>, now: Timestamp) -> CreateMany {
-    CreateMany { tasks, now }
+    CreateMany::new(tasks, now)
 }
 
 /// Registers an agent without bounds.

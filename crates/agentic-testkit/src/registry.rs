@@ -10,6 +10,7 @@ macro_rules! registry {
             create {
                 create_is_all_or_nothing,
                 create_by_key_is_once,
+                a_rehearsal_answers_as_creating_and_writes_nothing,
                 a_key_with_another_request_is_refused,
                 a_replay_answers_with_the_present,
                 a_key_raced_for_makes_one_task,

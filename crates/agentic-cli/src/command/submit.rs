@@ -32,7 +32,9 @@ async fn rehearse(session: &Session, task: CreateTask) -> Result<(), Failure> {
     if session.printer.is_json {
         return session.printer.json(answer);
     }
-    session.printer.line(&format!("would be {}; nothing was created", answer.task.status))?;
+    if answer.because.first().is_none_or(|reason| reason.code != "exists") {
+        session.printer.line(&format!("would be {}; nothing was created", answer.task.status))?;
+    }
     explain::told(session.printer, answer)
 }
 

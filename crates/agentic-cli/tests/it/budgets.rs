@@ -126,6 +126,15 @@ fn what_a_task_would_be_held_against_is_told_before_and_after() {
     assert_eq!(sandbox.json(&["list"]), json!([]));
     let Done { code, .. } = sandbox.run(&["submit", "x", "--depends-on", "nope", "--dry-run"]);
     assert_eq!(code, 2, "what creating refuses, a dry run refuses");
+    sandbox.ok(&["submit", "x", "--id", "kept", "--label", "gpu", "--idempotency-key", "k"]);
+    let said = submit(&["--label", "gpu", "--idempotency-key", "k"]);
+    assert!(
+        said.contains("its idempotency key made task kept before") && !said.contains("would be"),
+        "{said}"
+    );
+    let Done { code, .. } = sandbox.run(&["submit", "y", "--idempotency-key", "k", "--dry-run"]);
+    assert_eq!(code, 4, "a key that came with another request");
+    sandbox.ok(&["cancel", "kept"]);
 
     drop(ada);
     sandbox.ok(&["submit", "x", "--id", "stuck", "--label", "gpu"]);

@@ -39,7 +39,7 @@ async fn a_port_answers_as_if_it_were_at_hand() {
     let server = served().await;
     let fleet = remote_ports(server.client());
     let id = "t".parse().unwrap();
-    let create = CreateMany { tasks: vec![NewTask::new("t".parse().unwrap(), "x")], now: Timestamp::EPOCH };
+    let create = CreateMany::new(vec![NewTask::new("t".parse().unwrap(), "x")], Timestamp::EPOCH);
     fleet.tasks.create_many(create.clone()).await.unwrap();
     assert_eq!(fleet.tasks.get(&id, Timestamp::EPOCH).await.unwrap().title, "x");
     assert!(fleet.tasks.create_many(create).await.unwrap_err().is_conflict(ConflictCode::Exists));

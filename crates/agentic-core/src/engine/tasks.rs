@@ -16,12 +16,12 @@ use crate::{
         Block, CancelTask, Claim, CreateMany, Created, Defer, Edit, EndAttempt, Finished, ParkLane, Progress,
         Renew, StartAttempt, Unpark, Wake,
     },
-    task::{BlockCause, MAX_BATCH, MAX_BLOCKERS, NewTask, Task, TaskStatus},
+    task::{BlockCause, MAX_BATCH, MAX_BLOCKERS, NewTask, PendingReason, Task, TaskStatus},
 };
 
 /// See [`crate::port::TaskStore::create_many`].
 pub fn create_many(rows: &mut dyn Rows, create: &CreateMany) -> Result<Vec<Created>> {
-    let CreateMany { tasks, now } = create;
+    let CreateMany { tasks, rehearse, now } = create;
     if tasks.is_empty() || tasks.len() > MAX_BATCH {
         return Err(Error::invalid("tasks", "must be 1 to 1000"));
     }
@@ -48,6 +48,11 @@ pub fn create_many(rows: &mut dyn Rows, create: &CreateMany) -> Result<Vec<Creat
     }
     let mut created: BTreeMap<TaskId, Task> = BTreeMap::new();
     for row in made {
+        if *rehearse {
+            let pending_reason = why(rows, &row, &fresh, *now)?;
+            created.insert(row.task.id.clone(), Task { pending_reason, ..row.task });
+            continue;
+        }
         created.insert(row.task.id.clone(), row.task.clone());
         let payload = json!({ "title": row.task.title, "status": row.task.status });
         let event = NewEvent::new(EventType::TaskCreated, *now).task(&row.task.id).payload(payload);
@@ -62,6 +67,24 @@ pub fn create_many(rows: &mut dyn Rows, create: &CreateMany) -> Result<Vec<Creat
         },
     };
     tasks.iter().map(answer).collect()
+}
+
+/// Why a task would wait that is not created, as if it were the only one.
+fn why(
+    rows: &mut dyn Rows,
+    row: &TaskRow,
+    fresh: &BTreeMap<TaskId, &NewTask>,
+    now: Timestamp,
+) -> Result<Option<PendingReason>> {
+    let mut open = Vec::new();
+    for id in &row.task.dependencies {
+        let status =
+            if fresh.contains_key(id) { TaskStatus::Pending } else { existing(rows, id)?.task.status };
+        if status != TaskStatus::Completed {
+            open.push((id.clone(), status));
+        }
+    }
+    Ok(machine::pending_reason(row, now, &open, None))
 }
 
 fn check_distinct(tasks: &[NewTask]) -> Result<()> {

@@ -22,8 +22,18 @@ use crate::{
 pub struct CreateMany {
     /// 1–1,000 valid tasks; dependencies may name others of the same batch.
     pub tasks: Vec<NewTask>,
+    /// Answer as creating would, with the reason why each would wait, and write nothing.
+    #[serde(default)]
+    pub rehearse: bool,
     /// When.
     pub now: Timestamp,
+}
+
+impl CreateMany {
+    /// Creates these tasks.
+    pub fn new(tasks: Vec<NewTask>, now: Timestamp) -> Self {
+        Self { tasks, rehearse: false, now }
+    }
 }
 
 /// A created task, or the one that its idempotency key created before.
@@ -213,6 +223,7 @@ pub trait TaskStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Idempotency
     /// By `idempotency_key`: the same request again answers with the task that it made (`create_by_key_is_once`).
+    /// A rehearsal answers and refuses alike, and writes nothing (`a_rehearsal_answers_as_creating_and_writes_nothing`).
     ///
     /// # Errors
     /// `Conflict`: `exists` for a taken id, `idempotency_mismatch` for a key that came with another request.

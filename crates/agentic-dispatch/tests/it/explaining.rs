@@ -31,7 +31,7 @@ async fn prospects(world: &World, task: &Task) -> Prospects {
 }
 
 async fn dry_run(world: &World, tasks: Vec<CreateTask>) -> Result<Vec<Explanation>> {
-    world.fleet.tasks().dry_run(tasks, &LeastLoaded, 3).await
+    world.fleet.tasks().dry_run(tasks, None, &LeastLoaded, 3).await
 }
 
 /// The one cause of a task's state: its code, its words and its time.
@@ -336,7 +336,7 @@ async fn a_dry_run_writes_nothing() {
     let before = format!("{memory:?}");
     let after = CreateTask { dependencies: vec![id("there")], ..titled("after") };
     let keyed = CreateTask { idempotency_key: Some("k".into()), ..titled("keyed") };
-    let said = dry_run(&world, vec![titled("x"), after, keyed]).await.unwrap();
+    let said = dry_run(&world, vec![titled("x"), after, keyed.clone()]).await.unwrap();
     let statuses: Vec<TaskStatus> = said.iter().map(|said| said.task.status).collect();
     assert_eq!(statuses, [TaskStatus::Pending, TaskStatus::Blocked, TaskStatus::Pending]);
     assert_eq!(said[1].because[0].detail, "waits for task there, which is pending");
@@ -345,8 +345,14 @@ async fn a_dry_run_writes_nothing() {
         dry_run(&world, vec![titled("x"), bad]).await.unwrap_err();
     }
     assert_eq!(format!("{memory:?}"), before, "not a byte of the store has changed");
-    world.submit(titled("y")).await;
+    let made = world.submit(keyed.clone()).await;
     assert_ne!(format!("{memory:?}"), before, "which creating does");
+    let again = dry_run(&world, vec![keyed.clone()]).await.unwrap().remove(0);
+    assert_eq!((&again.task.id, again.because[0].code.as_str()), (&made.id, "exists"));
+    assert_eq!((again.because[1].code.as_str(), again.prospects.unwrap().choice), ("queued", Some(id("a"))));
+    let other = CreateTask { title: "another".into(), ..keyed };
+    let refused = dry_run(&world, vec![other]).await.unwrap_err();
+    assert!(refused.is_conflict(ConflictCode::IdempotencyMismatch));
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ async fn everything() -> Vec<Limit> {
         service.set_budget(Budget { limits: limits.into(), ..Budget::new(scope) }).await.unwrap();
     }
     let task = CreateTask { model: Some(model), project: Some("NAME".parse().unwrap()), ..titled("x") };
-    let told = world.fleet.tasks().dry_run(vec![task], &LeastLoaded, 1).await.unwrap().remove(0);
+    let told = world.fleet.tasks().dry_run(vec![task], None, &LeastLoaded, 1).await.unwrap().remove(0);
     let verdict = told.prospects.unwrap().agents.remove(0);
     assert_eq!(verdict.standing, Standing::Fits, "{verdict:?}");
     let limit = |state: LimitState| Limit { key: state.key, cap: Some(state.cap) };

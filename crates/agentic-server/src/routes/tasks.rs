@@ -56,7 +56,7 @@ pub(crate) async fn create(
     if dry_run {
         let shown = page::agents(&mut params)?;
         params.end()?;
-        return rehearse(&app, &body, shown).await;
+        return rehearse(&app, idempotency_key(&headers)?, &body, shown).await;
     }
     params.end()?;
     let key = idempotency_key(&headers)?;
@@ -71,12 +71,17 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, location, Json(task)).into_response())
 }
 
-/// What creating would answer, and who would take it; an idempotency key is not looked up.
-async fn rehearse(app: &App, body: &extract::Json, shown: usize) -> Result<Response, Failure> {
+/// What creating would answer, and who would take it.
+async fn rehearse(
+    app: &App,
+    key: Option<&str>,
+    body: &extract::Json,
+    shown: usize,
+) -> Result<Response, Failure> {
     if body.is_array() {
-        return Ok(Json(app.tasks().dry_run(body.read()?, &LeastLoaded, shown).await?).into_response());
+        return Ok(Json(app.tasks().dry_run(body.read()?, key, &LeastLoaded, shown).await?).into_response());
     }
-    let answers = app.tasks().dry_run(vec![body.read()?], &LeastLoaded, shown).await?;
+    let answers = app.tasks().dry_run(vec![body.read()?], key, &LeastLoaded, shown).await?;
     let answer = answers.into_iter().next().ok_or_else(|| Error::backend("the dry run of one task"))?;
     Ok(Json(answer).into_response())
 }

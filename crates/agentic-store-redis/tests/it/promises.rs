@@ -121,7 +121,7 @@ async fn extremes_are_exact() {
             ..NewTask::new(id(name), "x")
         };
         let made =
-            fx.tasks.create_many(CreateMany { tasks: vec![new.clone()], now }).await.unwrap().remove(0).task;
+            fx.tasks.create_many(CreateMany::new(vec![new.clone()], now)).await.unwrap().remove(0).task;
         assert_eq!((made.created_at, made.not_before), (now, Some(Timestamp::MAX)));
         assert_eq!(made.estimated_tokens, Amount::MAX);
     }

@@ -3,7 +3,8 @@
 use agentic_core::{
     error::ConflictCode,
     event::EventType,
-    task::{MAX_BATCH, MAX_TEXT, NewTask, Page, Priority, TaskFilter, TaskStatus},
+    port::CreateMany,
+    task::{MAX_BATCH, MAX_BLOCKERS, MAX_TEXT, NewTask, Page, Priority, Task, TaskFilter, TaskStatus},
 };
 
 use crate::{
@@ -42,6 +43,38 @@ pub async fn create_by_key_is_once(fx: &Fixture) {
     assert_eq!((&again[0].task.id, again[0].task.created_at), (&id("a"), t(0)));
     assert_eq!(tasks_in(fx).await, 1);
     assert_eq!(fx.count(EventType::TaskCreated).await, 1);
+}
+
+/// A rehearsal answers as creating would, with the reason why each would wait, and refuses the same; it writes nothing.
+pub async fn a_rehearsal_answers_as_creating_and_writes_nothing(fx: &Fixture) {
+    fx.create_all(vec![keyed("old", "k"), task("open")], t(0)).await;
+    let before = (tasks_in(fx).await, fx.events.last().await.unwrap());
+    let rehearsal = |tasks: Vec<NewTask>| CreateMany { rehearse: true, ..create(tasks, t(1)) };
+    let later = NewTask { not_before: Some(t(9)), ..task("later") };
+    let batch = vec![task("a"), after("b", &["a"]), keyed("c", "k"), after("d", &["open", "c"]), later];
+    let said = fx.tasks.create_many(rehearsal(batch.clone())).await.unwrap();
+    assert_eq!((tasks_in(fx).await, fx.events.last().await.unwrap()), before);
+    let code = |task: &Task| task.pending_reason.as_ref().map(|reason| reason.code.clone());
+    let codes: Vec<_> = said.iter().filter(|created| !created.replayed).map(|c| code(&c.task)).collect();
+    assert_eq!(
+        codes.iter().flatten().collect::<Vec<_>>(),
+        ["queued", "dependency", "dependency", "not_before"]
+    );
+    let made = fx.tasks.create_many(create(batch, t(1))).await.unwrap();
+    for (said, made) in said.iter().zip(&made) {
+        assert_eq!((&said.task.id, said.replayed), (&made.task.id, made.replayed));
+        if !made.replayed {
+            assert_eq!(Task { pending_reason: None, ..said.task.clone() }, made.task);
+            assert_eq!(code(&said.task), code(&fx.task(made.task.id.as_str(), t(1)).await));
+        }
+    }
+    for bad in [task("open"), after("x", &["nobody"]), NewTask { title: "other".into(), ..keyed("x", "k") }] {
+        let refused = fx.tasks.create_many(rehearsal(vec![bad.clone()])).await.unwrap_err();
+        assert_eq!(refused, fx.tasks.create_many(create(vec![bad], t(1))).await.unwrap_err());
+    }
+    let many = (0..MAX_BLOCKERS).map(|number| after(&format!("w{number}"), &["open"])).collect();
+    let refused = fx.tasks.create_many(rehearsal(many)).await;
+    invalid(refused, "dependencies");
 }
 
 /// A key that came with another request before is refused, whatever else the batch holds.

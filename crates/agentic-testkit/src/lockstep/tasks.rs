@@ -48,7 +48,7 @@ impl Generator {
                 ..NewTask::new(new, "do it")
             });
         }
-        Ok(Call::TasksCreateMany { create: CreateMany { tasks, now } })
+        Ok(Call::TasksCreateMany { create: CreateMany::new(tasks, now) })
     }
 
     /// What people and policy do to one task.
