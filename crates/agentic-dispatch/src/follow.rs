@@ -27,6 +27,7 @@ const PAGES: usize = 1_000;
 impl Fleet {
     /// Holds what runs against the limits that stand, if they changed since it was last done.
     pub(crate) async fn follow_limits(&self, now: Timestamp) -> Result<()> {
+        self.begin_cut(now).await?;
         let ports = self.ports();
         let revision = ports.allowances.limits_revision().await?;
         let (once, twice) = (revision.to_string(), format!("{revision} twice"));

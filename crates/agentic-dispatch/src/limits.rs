@@ -116,6 +116,14 @@ pub(crate) struct LimitBook {
 }
 
 impl LimitBook {
+    /// The budgets with a window that was cut short and is over.
+    pub(crate) fn cut(&self, now: Timestamp) -> impl Iterator<Item = &Budget> {
+        let is_cut = move |budget: &&Budget| {
+            budget.limits.iter().any(|limit| limit.ends.is_some() && limit.is_over(now))
+        };
+        self.budgets.values().filter(is_cut)
+    }
+
     /// Turns what is allowed to an agent, of a model and under every budget into limits.
     pub(crate) fn plan(&self, policy: &Policy, subject: &Subject<'_>, now: Timestamp) -> Plan {
         let Subject { agent, max_load, model, .. } = *subject;

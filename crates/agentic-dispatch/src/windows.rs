@@ -15,7 +15,7 @@ use agentic_core::{
     budget::Budget,
     clock::Timestamp,
     error::{ConflictCode, Error, Result},
-    limit::{Limit, Meter, MeterKey, Window},
+    limit::{Limit, Meter, MeterKey, Scope, Window},
     port::SetBudget,
 };
 
@@ -79,13 +79,25 @@ impl Fleet {
         Ok(capped.iter().zip(&readings).all(|(limit, reading)| admit(limit, reading, ask).is_ok()))
     }
 
+    /// Begins the windows that follow on those that were cut short while jobs run on: what these use counts there.
+    pub(crate) async fn begin_cut(&self, now: Timestamp) -> Result<()> {
+        for budget in self.limits().await?.cut(now) {
+            let live = live_in(budget.scope.clone());
+            let readings = self.ports().allowances.readings(&[live], now).await?;
+            if readings.iter().any(|live| !live.reserved.is_zero()) {
+                self.begin(budget.clone(), now).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Begins the windows of a budget that are over, unless somebody else did.
     async fn begin(&self, mut budget: Budget, now: Timestamp) -> Result<()> {
         let store = &self.ports().allowances;
         let scope = budget.scope.clone();
         for limit in budget.limits.iter_mut().filter(|limit| limit.is_over(now)) {
             let counted = limit.limit(scope.clone()).key;
-            let live = MeterKey { scope: scope.clone(), meter: Meter::ActiveJobs, window: Window::Live };
+            let live = live_in(scope.clone());
             let mut begins = None;
             if limit.anchor.is_some() {
                 let readings = store.readings(&[counted.clone(), live], now).await?;
@@ -111,4 +123,9 @@ impl Fleet {
             other => other.map(drop),
         }
     }
+}
+
+/// The meter of what runs under a scope.
+fn live_in(scope: Scope) -> MeterKey {
+    MeterKey { scope, meter: Meter::ActiveJobs, window: Window::Live }
 }

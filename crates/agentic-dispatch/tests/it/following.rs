@@ -14,6 +14,8 @@ use agentic_core::{
     usage::Directive,
 };
 
+use proptest::prelude::*;
+
 use crate::world::{World, by, titled};
 
 fn limit(meter: Meter, window: &str, cap: u32) -> BudgetLimit {
@@ -261,4 +263,95 @@ async fn a_sweep_that_finds_nothing_changed_looks_at_nothing_and_one_more_catche
     }
     let done = world.fleet.ports().settings.get("sweep.limits").await.unwrap();
     assert!(done.is_some_and(|done| done.ends_with("twice")));
+}
+
+/// What happens to a fleet with one anchored window.
+#[derive(Debug, Clone)]
+enum Step {
+    Take,
+    /// One of the running jobs uses so many tokens more.
+    Use(usize, u32),
+    Finish(usize),
+    Pass(u64),
+    /// A provider names its reset, so many seconds from now.
+    Reset(u64),
+    /// An operator sets the cap.
+    Cap(u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Take),
+        5 => (0..4usize, 1..60u32).prop_map(|(job, tokens)| Step::Use(job, tokens)),
+        2 => (0..4usize).prop_map(Step::Finish),
+        3 => (0..2_000u64).prop_map(Step::Pass),
+        1 => (1..4_000u64).prop_map(Step::Reset),
+        1 => (1..200u32).prop_map(Step::Cap),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    /// Whatever resets are reported and whatever caps are set while jobs run: the meter is what was used since the present
+    /// window began, nobody is admitted past the cap, and only a report can pass it.
+    #[test]
+    fn a_window_counts_all_that_was_used_in_it(steps in proptest::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new();
+            let (scope, reaper) = ("agent:a model:m", world.fleet.reaper());
+            let capped = |cap| vec![limit(Meter::Tokens, "anchored:3600", cap)];
+            set(&world, scope, capped(100)).await.unwrap();
+            let (mut cap, mut running, mut uses) = (100, Vec::new(), Vec::new());
+            for step in steps {
+                let before = budget(&world, scope).await.limits.remove(0);
+                let held = budget(&world, scope).await.hold.is_some();
+                match step {
+                    Step::Pass(secs) => world.pass(secs),
+                    Step::Cap(to) => {
+                        set(&world, scope, capped(to)).await.unwrap();
+                        cap = to;
+                    }
+                    Step::Reset(secs) => {
+                        let until = world.now().plus(Duration::from_secs(secs));
+                        world.fleet.allowances().hold(&scope.parse().unwrap(), until, "used up").await.unwrap();
+                    }
+                    Step::Take => {
+                        let counts = if before.is_over(world.now()) { 0 } else { before.standing.unwrap().used.get() };
+                        match take(&world, "a", "m").await {
+                            Ok(task) => {
+                                assert!(!held && counts < u64::from(cap), "{counts} of {cap}");
+                                running.push((task, 0));
+                            }
+                            Err(Error::Refused(_)) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                    Step::Use(job, tokens) if !running.is_empty() => {
+                        let at = job % running.len();
+                        let (task, used_so_far) = &mut running[at];
+                        *used_so_far += tokens;
+                        let answer = used(&world, task, None, *used_so_far).await;
+                        uses.push((world.now(), u64::from(tokens)));
+                        let now = standing(&world, scope).await[0].0;
+                        assert!(now < u64::from(cap) || answer.directive == Directive::Stop, "{now} of {cap}");
+                    }
+                    Step::Finish(job) if !running.is_empty() => {
+                        let (task, _) = running.remove(job % running.len());
+                        world.complete(&task, true).await;
+                    }
+                    Step::Use(..) | Step::Finish(_) => {}
+                }
+                reaper.sweep().await.unwrap();
+                let stands = budget(&world, scope).await.limits.remove(0);
+                if !stands.is_over(world.now()) {
+                    let began = stands.anchor.unwrap();
+                    let counted: u64 =
+                        uses.iter().filter(|(at, _)| *at >= began).map(|(_, tokens)| tokens).sum();
+                    assert_eq!(stands.standing.unwrap().used.get(), counted, "since {began}");
+                }
+            }
+            assert!(world.fleet.ports().allowances.verify().await.unwrap().is_empty());
+        });
+    }
 }
