@@ -148,6 +148,9 @@ pub struct Job {
     pub expires_at: Timestamp,
     /// When it started.
     pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default)]
+    pub ended_at: Option<Timestamp>,
     /// Where it is in its life.
     pub state: JobState,
     /// How it ended.
@@ -347,6 +350,7 @@ mod tests {
             admitted_at: Timestamp::EPOCH,
             expires_at: Timestamp::MAX,
             started_at: None,
+            ended_at: None,
             state: JobState::Started,
             outcome: None,
             lines: Vec::new(),

@@ -1,8 +1,8 @@
 -- Admits a job and claims its task, or changes nothing.
--- ARGV: now, how long ended jobs are kept (ms), the claim, the admission. Answers ok with the task; nf; full with the
+-- ARGV: now, the claim, the admission. Answers ok with the task; nf; full with the
 -- limit that has no room and its figures; no with task, job and agent; or again.
 -- Bound: one task and the limits of one job, each of 61 buckets at most, and a sweep.
-local keep, c, a = take(), take_claim(), take_admission()
+local c, a = take_claim(), take_admission()
 local wait = sweep()
 if wait then return wait end
 local was = load(c.task)
@@ -27,6 +27,6 @@ if not j then
   return stands
 end
 if not c.dispatched and j.state == 'reserved' then mark_started(j) end
-put_job(j, stands, keep)
+put_job(j, stands)
 commit_claim(c, t, was)
 return { 'ok', flat(t) }

@@ -1,9 +1,9 @@
 -- Starts and renews the named attempts of one start of an agent, and charges their growth.
--- ARGV: now, how long ended jobs are kept (ms), agent, incarnation, then for each attempt job, task, number and figures.
+-- ARGV: now, agent, incarnation, then for each attempt job, task, number and figures.
 -- Answers ok with directive, reason, lease, what remains, what the job was charged and where that comes from, for each;
 -- or again.
 -- Bound: the attempts that it is given, as `assign` each, and a sweep.
-local keep, agent, incarnation = take(), take(), maybe()
+local agent, incarnation = take(), maybe()
 local wait = sweep()
 if wait then return wait end
 
@@ -56,7 +56,7 @@ local function beat(id, task, number, figures)
   end
   if figures then charge(j, 0, figures) end
   if lost then
-    put_job(j, was, keep)
+    put_job(j, was)
     return costing(stop(lost), j)
   end
   local directive, reason, remaining = stand(j, 0)
@@ -74,7 +74,7 @@ local function beat(id, task, number, figures)
     put(renewed, t)
     answer = { directive, reason or '', j.expires_at, remaining and n(remaining) or '' }
   end
-  put_job(j, was, keep)
+  put_job(j, was)
   return costing(answer, j)
 end
 

@@ -1,8 +1,8 @@
 -- Ends an attempt and settles its job.
--- ARGV: now, how long ended jobs are kept (ms), the figures, the ending. Answers ok with the task and how many
+-- ARGV: now, the figures, the ending. Answers ok with the task and how many
 -- dependents are left to release; late or no with the rows; or nf.
 -- Bound: one task, its attempt and the lines of its job, and 100 of its dependents, which are 1,000 at most.
-local keep, figures, e = take(), take_figures(), take_ending()
+local figures, e = take_figures(), take_ending()
 local verdict, v = judge(e)
 if verdict == 'accepted' or verdict == 'late' or (verdict == 'repeated' and figures) then
   local outcome = verdict == 'late' and (v.attempt.outcome or 'failed') or e.outcome
@@ -17,7 +17,7 @@ if verdict == 'accepted' or verdict == 'late' or (verdict == 'repeated' and figu
       stand(j, 0)
     end
     if is_open(j) then close(j, outcome) end
-    put_job(j, was, keep)
+    put_job(j, was)
   end
 end
 return carry_out(e, verdict, v)

@@ -1,4 +1,5 @@
--- Deletes tasks that ended before an instant and that no open task depends on, with their attempts and history.
+-- Deletes tasks that ended before an instant and that no open task depends on, with their attempts and their
+-- jobs, and their history.
 -- ARGV: now, before, limit, how many to look at, created_at and id of the last one seen. Answers ok with how many were
 -- deleted, and created_at and id of the last one looked at ('' when the list is at its end).
 -- Bound: as many tasks as it is told to look at; it stops at 2,000 dependents and attempts of these. Of one that has more
@@ -23,7 +24,17 @@ local function delete(t)
   local cells = redis.call('HMGET', key, 'idempotency_key', 'attempts_gone')
   local gone, attempts = tonumber(cells[2]) or 0, tonumber(t.attempt)
   local till = math.min(attempts, gone + WORK)
-  for attempt = gone + 1, till do redis.call('DEL', P .. 'attempt:' .. job_id(t.id, n(attempt))) end
+  local jobs = {}
+  for attempt = gone + 1, till do
+    local id = job_id(t.id, n(attempt))
+    redis.call('DEL', P .. 'attempt:' .. id)
+    -- One that is open yet ends by itself.
+    if redis.call('HEXISTS', P .. 'job:' .. id, 'ended_at') == 1 then
+      redis.call('UNLINK', P .. 'job:' .. id)
+      jobs[#jobs + 1] = id
+    end
+  end
+  chunked('ZREM', P .. 'ended', jobs)
   work = work + till - gone
   if till < attempts then
     redis.call('HSET', key, 'attempts_gone', n(till))

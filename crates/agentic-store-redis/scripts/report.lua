@@ -1,9 +1,9 @@
 -- Charges the growth since the highest report, whatever the state of the job.
--- ARGV: now, how long ended jobs are kept (ms), what an admission of the job would ask if it was never admitted, the
+-- ARGV: now, what an admission of the job would ask if it was never admitted, the
 -- model of the report, the figures. Answers ok with directive, reason, what remains, what the job was charged and where
 -- that comes from, and whether the job was not admitted and is late.
 -- Bound: the lines of one job, one a model that was reported, and the limits of one.
-local keep, a, model, figures = take(), take_admission(), maybe(), take_figures()
+local a, model, figures = take_admission(), maybe(), take_figures()
 local was = load_job(a.job)
 local j
 if was then
@@ -32,7 +32,7 @@ if line > 0 or j.unadmitted then j['limits' .. line] = a.limits end
 charge(j, line, figures)
 local directive, reason, remaining = stand(j, line)
 local cost, source = cost_of(j)
-put_job(j, was, keep)
+put_job(j, was)
 return {
   'ok', directive, reason or '', remaining and n(remaining) or '', n(cost), source or '', j.unadmitted or '', j.late or ''
 }

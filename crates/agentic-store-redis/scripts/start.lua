@@ -1,7 +1,7 @@
 -- Starts an assigned attempt and its job.
--- ARGV: now, how long ended jobs are kept (ms), the start. Answers ok with the task; nf; or no with the rows.
+-- ARGV: now, the start. Answers ok with the task; nf; or no with the rows.
 -- Bound: one task, its attempt and the limits of its job.
-local keep, s = take(), take_start()
+local s = take_start()
 local t = load(s.task)
 if not t then return { 'nf' } end
 local attempt, seen, only_now = prepare_start(s, t)
@@ -12,7 +12,7 @@ if only_now then
   if was.state == 'reserved' and is_live(was) then
     local j = copy(was)
     mark_started(j)
-    put_job(j, was, keep)
+    put_job(j, was)
   elseif was.state ~= 'started' and not (was.state == 'settled' and was.started_at) then
     return no(t, attempt, was)
   end

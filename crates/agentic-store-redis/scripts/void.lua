@@ -1,10 +1,10 @@
 -- Takes an admission back that did not start.
--- ARGV: now, how long ended jobs are kept (ms), job, admission. Answers ok.
+-- ARGV: now, job, admission. Answers ok.
 -- Bound: one job.
-local keep, was, admission = take(), load_job(take()), take()
+local was, admission = load_job(take()), take()
 if was and was.admission == admission and was.state == 'reserved' then
   local j = copy(was)
-  j.state = 'void'
-  put_job(j, was, keep)
+  j.state, j.ended_at = 'void', NOW
+  put_job(j, was)
 end
 return { 'ok' }

@@ -243,22 +243,22 @@ impl AllowanceStore for RedisStore {
     }
 
     async fn admit(&self, admission: Admission) -> Result<Job> {
-        let args = admission_args(self.keeping(admission.now), &admission)?;
+        let args = admission_args(Args::at(admission.now), &admission)?;
         self.job_step(&script::ADMIT, args, &admission.job, |rows| ledger::admit(rows, &admission)).await
     }
 
     async fn start(&self, start: StartJob) -> Result<Job> {
-        let args = self.keeping(start.now).value(&start.job);
+        let args = Args::at(start.now).value(&start.job);
         self.job_step(&script::START_JOB, args, &start.job, |rows| ledger::start_job(rows, &start)).await
     }
 
     async fn extend(&self, extend: Extend) -> Result<Job> {
-        let args = self.keeping(extend.now).value(&extend.job).time(extend.expires_at);
+        let args = Args::at(extend.now).value(&extend.job).time(extend.expires_at);
         self.job_step(&script::EXTEND, args, &extend.job, |rows| ledger::extend(rows, &extend)).await
     }
 
     async fn replan(&self, replan: Replan) -> Result<Job> {
-        let args = self.keeping(replan.now).value(&replan.job).json(&stored_limits(&replan.limits))?;
+        let args = Args::at(replan.now).value(&replan.job).json(&stored_limits(&replan.limits))?;
         self.job_step(&script::REPLAN, args, &replan.job, |rows| ledger::replan(rows, &replan)).await
     }
 
@@ -276,7 +276,7 @@ impl AllowanceStore for RedisStore {
             expires_at: report.expires_at,
             now: report.now,
         };
-        let args = admission_args(self.keeping(report.now), &stranger)?;
+        let args = admission_args(Args::at(report.now), &stranger)?;
         let args = args.maybe(report.model.as_ref()).figures(Some(report.figures));
         let mut reply = self.ask(&script::REPORT, args).await?;
         Ok(UsageAnswer {
@@ -292,12 +292,12 @@ impl AllowanceStore for RedisStore {
 
     async fn settle(&self, settle: Settle) -> Result<Job> {
         let outcome = serde_json::to_value(settle.outcome).map_err(unreadable)?;
-        let args = self.keeping(settle.now).value(&settle.job).value(outcome.as_str().unwrap_or_default());
+        let args = Args::at(settle.now).value(&settle.job).value(outcome.as_str().unwrap_or_default());
         self.job_step(&script::SETTLE, args, &settle.job, |rows| ledger::settle(rows, &settle)).await
     }
 
     async fn void(&self, void: VoidJob) -> Result<()> {
-        let args = self.keeping(void.now).value(&void.job).value(&void.admission);
+        let args = Args::at(void.now).value(&void.job).value(&void.admission);
         self.ask(&script::VOID, args).await.map(drop)
     }
 

@@ -123,8 +123,16 @@ impl EventLog for RedisStore {
             let (folded, over) = (reply.parse::<usize>()?, reply.parse::<usize>()?);
             left = if folded < step { 0 } else { left - folded };
             if left == 0 && over < FOLD {
-                return Ok(trimmed);
+                break;
             }
         }
+        let mut left = limit;
+        while left > 0 {
+            let step = left.min(PAGE);
+            let args = Args::timeless().time(before).value(step);
+            let seen = self.ask(&script::FORGET_JOBS, args).await?.parse::<usize>()?;
+            left = if seen < step { 0 } else { left - seen };
+        }
+        Ok(trimmed)
     }
 }

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 
 use crate::{
     allowances::{admission_args, no_room},
+    args::Args,
     reply::{Reply, named},
     rows::{Snapshot, refused, task_row},
     script,
@@ -49,7 +50,7 @@ impl Ledger for RedisStore {
         {
             return ledger::assign(&mut Snapshot::default(), &assign);
         }
-        let args = admission_args(claim_args(self.keeping(claim.now), claim), admission)?;
+        let args = admission_args(claim_args(Args::at(claim.now), claim), admission)?;
         match self.run(&script::ASSIGN, args).await? {
             Answer::NotFound => Err(Error::not_found(Kind::Task, &claim.job.task)),
             Answer::Full(reply) => Err(no_room(reply)?),
@@ -62,7 +63,7 @@ impl Ledger for RedisStore {
     }
 
     async fn start(&self, start: StartAttempt) -> Result<Task> {
-        let args = start_args(self.keeping(start.now), &start);
+        let args = start_args(Args::at(start.now), &start);
         self.step(&script::START, args, &start.job.task, |rows| ledger::start(rows, &start)).await
     }
 
@@ -72,7 +73,7 @@ impl Ledger for RedisStore {
         }
         let mut answers = Vec::with_capacity(beat.attempts.len());
         for some in beat.attempts.chunks(BEATS) {
-            let mut args = self.keeping(beat.now).value(&beat.agent_id).maybe(beat.incarnation);
+            let mut args = Args::at(beat.now).value(&beat.agent_id).maybe(beat.incarnation);
             for attempt in some {
                 args = args.value(&attempt.job).value(&attempt.job.task).value(attempt.job.attempt);
                 args = args.figures(attempt.figures);
@@ -86,7 +87,7 @@ impl Ledger for RedisStore {
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished> {
-        let args = self.keeping(finish.end.now).figures(finish.figures);
+        let args = Args::at(finish.end.now).figures(finish.figures);
         self.end(&script::FINISH, ending_args(args, &finish.end)?, &finish.end).await
     }
 }

@@ -21,7 +21,6 @@ pub struct RedisOptions {
     pub(crate) connect_timeout: Duration,
     pub(crate) command_timeout: Duration,
     pub(crate) heartbeat: Duration,
-    pub(crate) keep_jobs: Duration,
     pub(crate) safety: Safety,
 }
 
@@ -33,7 +32,6 @@ impl Default for RedisOptions {
             connect_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(5),
             heartbeat: Duration::from_secs(10),
-            keep_jobs: Duration::from_hours(30 * 24),
             safety: Safety::Refuse,
         }
     }
@@ -70,12 +68,6 @@ impl RedisOptions {
     /// people; whether an agent is silent is decided by the time in its record. Default 10 s.
     pub fn heartbeat(self, heartbeat: Duration) -> Self {
         Self { heartbeat, ..self }
-    }
-
-    /// How long the record of an ended job is kept; later usage of it is charged as of one that was never admitted. Zero
-    /// keeps all. Default 30 days.
-    pub fn keep_jobs(self, keep_jobs: Duration) -> Self {
-        Self { keep_jobs, ..self }
     }
 
     /// What to do about a server older than 6.2, one that evicts keys, or one that writes nothing to disk; default

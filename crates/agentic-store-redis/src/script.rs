@@ -127,6 +127,7 @@ scripts! {
     AFTER: "after";
     TRIM: "trim";
     FOLD: "fold";
+    FORGET_JOBS: "forget_jobs";
     PUT_SETTING: "put_setting";
     TIME: "time";
     ASSIGN: "assign";

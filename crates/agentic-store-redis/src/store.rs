@@ -6,7 +6,7 @@ use std::{
 };
 
 use agentic_core::{
-    clock::{Clock, Timestamp},
+    clock::Clock,
     error::{Error, Result},
     event::EventId,
     port::Ports,
@@ -206,11 +206,6 @@ impl RedisStore {
                 return Ok(fields);
             }
         }
-    }
-
-    /// The arguments of a script that may end jobs.
-    pub(crate) fn keeping(&self, now: Timestamp) -> Args {
-        Args::at(now).value(self.inner.options.keep_jobs.as_millis())
     }
 }
 

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
-    rows::{SqliteRows, fold, log},
+    rows::{SqliteRows, fold, job, log},
     settings,
     sql::{Cells, column, count},
     store::SqliteStore,
@@ -40,6 +40,7 @@ fn trim(rows: &mut SqliteRows<'_>, before: Timestamp, limit: usize) -> Result<us
         rows.sql.execute(TRIMMED, [last])?;
     }
     fold::fold(rows.sql, before, limit)?;
+    job::forget(rows.sql, before, limit)?;
     Ok(old.len())
 }
 

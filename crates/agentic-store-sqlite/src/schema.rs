@@ -36,6 +36,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0005_jobs.sql")),
     M::up(include_str!("../migrations/0006_resets.sql")),
     M::up(include_str!("../migrations/0007_task_of_job.sql")),
+    M::up(include_str!("../migrations/0008_ended_jobs.sql")),
 ];
 
 /// Opens the connection that writes: makes the file if there is none, and brings its schema up to date.

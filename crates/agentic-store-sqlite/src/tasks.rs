@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use crate::{
     lanes,
     rows::{
-        SqliteRows, log,
+        SqliteRows, job, log,
         task::{StoredTask, select_task},
     },
     sql::{Cells, Sql, column, count},
@@ -280,6 +280,7 @@ impl TaskStore for SqliteStore {
                 rows.wrote();
                 let list = serde_json::to_string(&ids).map_err(crate::error::unreadable)?;
                 rows.sql.execute(FORGET_EVENTS, [&list])?;
+                rows.sql.execute(job::DELETE_JOBS_OF, [&list])?;
                 rows.sql.execute(DELETE_TASKS, [&list])?;
             }
             Ok(ids.len())

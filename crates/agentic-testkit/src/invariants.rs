@@ -153,6 +153,7 @@ async fn check_jobs(ports: &Ports, tasks: &[Task], broken: &mut Vec<String>) -> 
             let started = job.started_at.is_some();
             let rules = [
                 (started == matches!(job.state, JobState::Started | JobState::Settled), "its start"),
+                (job.ended_at.is_some() != job.state.is_open(), "its end"),
                 (job.outcome.is_none() || !job.state.is_open(), "its outcome"),
                 (!job.lines.is_empty(), "its model's line"),
             ];

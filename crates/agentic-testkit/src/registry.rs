@@ -160,6 +160,8 @@ macro_rules! registry {
                 prune_keeps_what_is_depended_on,
                 a_pruning_is_bounded,
                 pruning_leaves_the_meters,
+                a_pruned_task_leaves_no_job,
+                jobs_without_a_task_go_by_age,
             }
             agents {
                 register_is_an_upsert,

@@ -268,7 +268,6 @@ impl Settings {
             .connect_timeout(*connect_timeout)
             .command_timeout(*command_timeout)
             .heartbeat(self.heartbeat)
-            .keep_jobs(self.keep_tasks)
             .safety(safety)
     }
 

@@ -91,6 +91,7 @@ fn prepare_admission(rows: &mut dyn Rows, admission: &Admission, fresh: bool) ->
         admitted_at: now,
         expires_at: admission.expires_at,
         started_at: None,
+        ended_at: None,
         state: JobState::Reserved,
         outcome: None,
         lines: vec![line],
@@ -233,6 +234,7 @@ fn unadmitted(rows: &mut dyn Rows, report: &Report) -> Result<Job> {
         admitted_at: report.now,
         expires_at: report.expires_at,
         started_at: None,
+        ended_at: None,
         state: JobState::Reserved,
         outcome: None,
         lines: vec![line],
@@ -259,7 +261,7 @@ pub fn settle(rows: &mut dyn Rows, settle: &Settle) -> Result<Job> {
 pub fn void(rows: &mut dyn Rows, void: &VoidJob) -> Result<()> {
     match rows.job(&void.job)? {
         Some(job) if job.admission == void.admission && job.state == JobState::Reserved => {
-            rows.put_job(Job { state: JobState::Void, ..job })
+            rows.put_job(Job { state: JobState::Void, ended_at: Some(void.now), ..job })
         }
         _ => Ok(()),
     }
@@ -527,7 +529,7 @@ fn charge(rows: &mut dyn Rows, job: &mut Job, index: usize, figures: Figures, no
 
 /// Ends an open job: the refund, and the release of its place.
 fn close(rows: &mut dyn Rows, job: &mut Job, outcome: JobOutcome, now: Timestamp) -> Result<()> {
-    job.outcome = Some(outcome);
+    (job.outcome, job.ended_at) = (Some(outcome), Some(now));
     if job.state == JobState::Reserved {
         job.state = JobState::Void;
         return Ok(());

@@ -441,6 +441,7 @@ impl EventLog for Memory {
             state.events.drain(..old);
             // As much of the ledger, so that it grows no more than the log does.
             state.fold(before, limit);
+            state.forget_jobs(before, limit);
             Ok(old)
         })
     }

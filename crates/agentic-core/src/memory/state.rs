@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) jobs: HashMap<JobId, Job>,
     pub(super) open_jobs: HashMap<Scope, BTreeSet<JobId>>,
     pub(super) expiries: BTreeSet<(Timestamp, JobId)>,
+    /// Ended jobs that may have no task.
+    pub(super) ended: BTreeSet<(Timestamp, JobId)>,
     pub(super) meters: BTreeMap<(MeterKey, i64), i64>,
     pub(super) entries: BTreeMap<u64, Entry>,
     pub(super) entries_of: HashMap<AgentId, BTreeSet<u64>>,
@@ -95,8 +97,16 @@ impl State {
         }
     }
 
-    /// Adds an open job to the indexes, or takes it out.
+    /// Adds a job to the indexes, or takes it out.
     pub(super) fn index_job(&mut self, job: &Job, add: bool) {
+        if let Some(ended_at) = job.ended_at {
+            let ended = (ended_at, job.id.clone());
+            if add {
+                self.ended.insert(ended);
+            } else {
+                self.ended.remove(&ended);
+            }
+        }
         if !job.state.is_open() {
             return;
         }
@@ -113,6 +123,19 @@ impl State {
             self.expiries.insert(expiry);
         } else {
             self.expiries.remove(&expiry);
+        }
+    }
+
+    /// Deletes the jobs that ended before `before` and have no task here, and looks at `limit` at most; one that has a task
+    /// goes with that, and is not looked at again.
+    pub(super) fn forget_jobs(&mut self, before: Timestamp, limit: usize) {
+        for _ in 0..limit {
+            let Some((_, id)) = self.ended.first().filter(|(at, _)| *at < before) else { break };
+            let task = self.tasks.get(&id.task).map(|row| row.task.attempt);
+            if !task.is_some_and(|latest| (1..=latest).contains(&id.attempt)) {
+                self.jobs.remove(id);
+            }
+            self.ended.pop_first();
         }
     }
 
@@ -208,7 +231,7 @@ impl State {
         Lanes { views, wake: self.wake }
     }
 
-    /// Deletes a task, its attempts and what points to it.
+    /// Deletes a task, its attempts with their ended jobs, and what points to it.
     pub(super) fn delete(&mut self, id: &TaskId) {
         let Some(row) = self.tasks.remove(id) else { return };
         self.index(&row, false);
@@ -224,7 +247,12 @@ impl State {
             self.keys.remove(key);
         }
         for attempt in 1..=row.task.attempt {
-            self.attempts.remove(&JobId::new(id.clone(), attempt));
+            let attempt = JobId::new(id.clone(), attempt);
+            self.attempts.remove(&attempt);
+            if let Some(ended_at) = self.jobs.get(&attempt).and_then(|job| job.ended_at) {
+                self.jobs.remove(&attempt);
+                self.ended.remove(&(ended_at, attempt));
+            }
         }
     }
 }

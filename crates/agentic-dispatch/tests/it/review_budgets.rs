@@ -95,6 +95,25 @@ async fn reports_for_a_job_that_nobody_admitted_take_no_place() {
 }
 
 #[tokio::test]
+async fn a_report_that_is_repeated_is_charged_once_however_long_its_task_stays_open() {
+    let world = World::new();
+    let (task, job) = running(&world).await;
+    let say =
+        async || world.fleet.allowances().record_usage(report("a", &job, 50, UsageEvent::JobProgress)).await;
+    say().await.unwrap();
+    world.complete(&task, false).await;
+    let used = tokens(&world, "a").await;
+    // Past both retentions; the second attempt waits.
+    for _ in 0..2 {
+        world.pass(40 * 86_400);
+        world.fleet.reaper().sweep().await.unwrap();
+    }
+    assert!(!world.task(&task.id).await.status.is_final());
+    say().await.unwrap();
+    assert_eq!((used, tokens(&world, "a").await), (25, 0), "nothing new on the later day");
+}
+
+#[tokio::test]
 async fn a_task_with_the_id_of_a_pruned_one_runs() {
     let apart = apart(&Memory::new().ports(), &Memory::new().ports());
     for world in [World::new(), World::over(apart, policy())] {

@@ -193,8 +193,8 @@ local function holds_the_same(j, was)
 end
 
 -- Writes a job that was read as `was`, and what it holds: one that has run out nothing, as another job of this step may
--- ask for its place. An ended one is kept for `keep` milliseconds, 0 = for ever.
-local function put_job(j, was, keep)
+-- ask for its place. One that ends stands in `ended` until retention has looked at it.
+local function put_job(j, was)
   local key = P .. 'job:' .. j.id
   local open, was_open = is_open(j), was and is_open(was)
   local stands = open and (is_live(j) and 'open' or 'lapsed')
@@ -210,11 +210,8 @@ local function put_job(j, was, keep)
   end
   j.lapsed = stands == 'lapsed' and '1' or nil
   write(key, j, was)
-  if open then
-    if was and not was_open then redis.call('PERSIST', key) end
-  elseif keep ~= '0' then
-    redis.call('PEXPIRE', key, keep)
-  end
+  if open and was and not was_open then redis.call('ZREM', P .. 'ended', j.id) end
+  if was_open and not open then redis.call('ZADD', P .. 'ended', j.ended_at, j.id) end
   if stood == 'lapsed' then behind = nil end
 end
 
@@ -623,7 +620,7 @@ end
 
 -- Ends an open job: the refund, and the release of its place.
 local function close(j, outcome)
-  j.outcome = outcome
+  j.outcome, j.ended_at = outcome, NOW
   if j.state == 'reserved' then
     j.state = 'void'
     return

@@ -28,6 +28,7 @@ pub(crate) fn job(cells: &Cells) -> Result<Job> {
         admitted_at: Timestamp::from_millis(cells.must("admitted_at")?),
         expires_at: Timestamp::from_millis(cells.must("expires_at")?),
         started_at: cells.time("started_at")?,
+        ended_at: cells.time("ended_at")?,
         state: cells.named("state")?.ok_or_else(|| misshapen("a job has no state"))?,
         outcome: cells.named("outcome")?,
         lines: (0..count).map(|index| line(cells, index)).collect::<Result<_>>()?,

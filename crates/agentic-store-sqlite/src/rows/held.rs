@@ -145,6 +145,7 @@ mod tests {
             admitted_at: Timestamp::EPOCH,
             expires_at: Timestamp::from_millis(expires_at),
             started_at: None,
+            ended_at: None,
             state,
             outcome: None,
             lines: Vec::new(),

@@ -12,14 +12,17 @@ use agentic_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::sql::{Cells, Columns, Lookup, Sql, Table};
+use crate::{
+    error::unreadable,
+    sql::{Cells, Columns, Lookup, Sql, Table, column, count},
+};
 
 /// Reads jobs `j`; the rest of the statement says which.
 macro_rules! select_job {
     ($rest:literal) => {
         concat!(
             "SELECT j.task_id, j.attempt, j.admission, j.agent_id, j.project, j.state, j.outcome, j.ask,
-                j.admitted_at, j.expires_at, j.started_at, j.stopped, j.unadmitted, j.late, j.task_created_at, j.terms, j.usage ",
+                j.admitted_at, j.expires_at, j.started_at, j.ended_at, j.stopped, j.unadmitted, j.late, j.task_created_at, j.terms, j.usage ",
             $rest
         )
     };
@@ -37,18 +40,43 @@ pub(crate) static JOBS_OF: Lookup = Lookup::new(
 );
 
 static JOBS: Table = Table::new(
-    "jobs (task_id, attempt, state, outcome, tokens, expires_at, started_at, stopped, unadmitted, late, usage,
+    "jobs (task_id, attempt, state, outcome, tokens, expires_at, started_at, ended_at, stopped, unadmitted, late, usage,
         admission, agent_id, model, project, ask, admitted_at, task_created_at, terms)",
-    19,
+    20,
     "",
 );
 
 /// Its parameters are the first columns of [`JOBS`]; the others change only where a job is admitted anew
 /// or held against other limits.
 pub(crate) const UPDATE_JOB: &str = "UPDATE OR ROLLBACK jobs SET state = ?3, outcome = ?4, tokens = ?5,
-    expires_at = ?6, started_at = ?7, stopped = ?8, unadmitted = ?9, late = ?10, usage = ?11
+    expires_at = ?6, started_at = ?7, ended_at = ?8, stopped = ?9, unadmitted = ?10, late = ?11, usage = ?12
     WHERE task_id = ?1 AND attempt = ?2";
 pub(crate) const DELETE_JOB: &str = "DELETE FROM jobs WHERE task_id = ?1 AND attempt = ?2";
+
+/// Ended jobs that may have no task here.
+pub(crate) const ENDED_JOBS: &str = "SELECT rowid FROM jobs WHERE kept = 0 AND ended_at < ?1
+    ORDER BY ended_at, task_id, attempt LIMIT ?2";
+pub(crate) const KEEP_JOBS: &str = "UPDATE jobs SET kept = 1 WHERE rowid IN (
+    SELECT j.rowid FROM json_each(?1) CROSS JOIN jobs j ON j.rowid = value
+        CROSS JOIN tasks t ON t.id = j.task_id WHERE j.attempt BETWEEN 1 AND t.attempt)";
+pub(crate) const DELETE_JOBS: &str = "DELETE FROM jobs
+    WHERE rowid IN (SELECT value FROM json_each(?1)) AND kept = 0";
+/// Of tasks that go.
+pub(crate) const DELETE_JOBS_OF: &str = "DELETE FROM jobs WHERE rowid IN (
+    SELECT j.rowid FROM json_each(?1) CROSS JOIN tasks t ON t.id = value CROSS JOIN jobs j ON j.task_id = t.id
+        WHERE j.attempt BETWEEN 1 AND t.attempt AND j.ended_at IS NOT NULL)";
+
+/// Deletes the jobs that ended before `before` and have no task here, and looks at `limit` at most; one that has a task goes
+/// with that, and is not looked at again.
+pub(crate) fn forget(sql: Sql<'_>, before: Timestamp, limit: usize) -> Result<()> {
+    let ended: Vec<i64> = sql.all(ENDED_JOBS, (before.millis(), count(limit)), column::get)?;
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let list = serde_json::to_string(&ended).map_err(unreadable)?;
+    sql.execute(KEEP_JOBS, [&list])?;
+    sql.execute(DELETE_JOBS, [&list]).map(drop)
+}
 
 /// What is pinned of one model.
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,7 +117,8 @@ pub(crate) fn read(columns: &mut Columns<'_>) -> Result<Job> {
     let (admission, agent_id, project) = (columns.get()?, columns.parse()?, columns.parse_opt()?);
     let (state, outcome) = (columns.named()?, columns.named_opt::<JobOutcome>()?);
     let ask = columns.amount()?;
-    let (admitted_at, expires_at, started_at) = (columns.at()?, columns.at()?, columns.at_opt()?);
+    let (admitted_at, expires_at) = (columns.at()?, columns.at()?);
+    let (started_at, ended_at) = (columns.at_opt()?, columns.at_opt()?);
     let (stopped, unadmitted, late) = (columns.get()?, columns.get()?, columns.get()?);
     let task_created_at = columns.at_opt()?;
     let terms: Vec<TermsRecord> = columns.json()?;
@@ -107,6 +136,7 @@ pub(crate) fn read(columns: &mut Columns<'_>) -> Result<Job> {
         admitted_at,
         expires_at,
         started_at,
+        ended_at,
         state,
         outcome,
         lines,
@@ -186,6 +216,7 @@ fn put_standing<'a>(cells: &mut Cells<'a>, job: &'a Job) -> Result<()> {
         .amount(job.held().tokens)
         .at(job.expires_at)
         .at_opt(job.started_at)
+        .at_opt(job.ended_at)
         .int(job.stopped)
         .int(job.unadmitted)
         .int(job.late)

@@ -155,6 +155,7 @@ impl<'c> SqliteRows<'c> {
         self.flush()?;
         self.tasks.clear();
         self.attempts.clear();
+        self.jobs.clear();
         self.meters = Meters::default();
         Ok(())
     }

@@ -2,14 +2,17 @@
 
 use agentic_core::{
     error::Kind,
-    port::CancelTask,
+    job::JobOutcome,
+    port::{CancelTask, VoidJob},
     task::{NewTask, TaskStatus},
 };
 
 use crate::{
     Fixture,
     expect::{accepted, not_found},
-    given::{after, done, end, finish, id, t, task},
+    given::{
+        after, assign, daily_tokens, done, end, failed_until, figures, finish, id, job, settle, t, task,
+    },
 };
 
 async fn cancel(fx: &Fixture, name: &str, secs: i64) {
@@ -61,13 +64,64 @@ pub async fn a_pruning_is_bounded(fx: &Fixture) {
     assert_eq!(fx.tasks.prune(t(9), 2).await.unwrap(), 1);
 }
 
+/// Nothing is left of the jobs of a pruned task when its events are trimmed too: not of the first attempt, nor of the last.
+pub async fn a_pruned_task_leaves_no_job(fx: &Fixture) {
+    let first = fx.running("a", "w").await;
+    let failed = finish(end(&first, "w", failed_until(t(2)), t(1)), Some(figures(5, 0)));
+    accepted(fx.ledger.finish(failed).await);
+    let second = job("a", 2);
+    fx.take(assign(&second, "w", t(3))).await.unwrap();
+    accepted(fx.ledger.finish(finish(end(&second, "w", done(""), t(4)), None)).await);
+    for job in [&first, &second] {
+        let job = fx.job(job).await;
+        assert_eq!(job.ended_at, Some(if job.id == first { t(1) } else { t(4) }));
+    }
+    assert_eq!(fx.tasks.prune(t(5), 10).await.unwrap(), 1);
+    while fx.events.trim(t(5), 100).await.unwrap() > 0 {}
+    for job in [&first, &second] {
+        assert_eq!(fx.allowances.job(job).await.unwrap(), None, "{job}");
+    }
+}
+
+/// Ended jobs that have no task go by the age of their end, so many a step; open ones stay, and so do the meters.
+pub async fn jobs_without_a_task_go_by_age(fx: &Fixture) {
+    let limits = [daily_tokens("w", 1_000)];
+    for (name, secs) in [("a", 10), ("b", 20), ("c", 30)] {
+        fx.spent(&job(name, 1), &limits, 7, t(secs)).await;
+        fx.allowances.settle(settle(&job(name, 1), JobOutcome::Failed, t(secs))).await.unwrap();
+    }
+    let void = VoidJob { job: job("d", 1), admission: "admission of d#1".to_owned(), now: t(30) };
+    fx.admit(&void.job, &limits, 0, t(30)).await.unwrap();
+    fx.allowances.void(void).await.unwrap();
+    fx.spent(&job("e", 1), &limits, 7, t(10)).await;
+    let stand = async || {
+        let mut stand = Vec::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            if fx.allowances.job(&job(name, 1)).await.unwrap().is_some() {
+                stand.push(name);
+            }
+        }
+        stand.concat()
+    };
+    let trim = async |secs, limit| fx.events.trim(t(secs), limit).await.unwrap();
+    trim(10, 100).await;
+    assert_eq!(stand().await, "abcde", "before, not at");
+    trim(31, 2).await;
+    assert_eq!(stand().await, "cde", "two a step, the oldest first");
+    trim(31, 100).await;
+    assert_eq!(stand().await, "e", "it is open");
+    // Its name is free, as if there had been none; what it used stays charged.
+    fx.admit(&job("a", 1), &limits, 0, t(40)).await.unwrap();
+    assert_eq!(fx.used(&limits[0], t(40)).await.0, 3 * 4 + 7);
+}
+
 /// The meters stand, and still are the sum of their entries, when the tasks behind them are gone.
 pub async fn pruning_leaves_the_meters(fx: &Fixture) {
     fx.create(task("a")).await;
-    let (job, limit) = (crate::given::job("a", 1), crate::given::daily_tokens("w", 100));
-    let assign = crate::given::assign(&job, "w", t(0));
+    let (job, limit) = (job("a", 1), daily_tokens("w", 100));
+    let assign = assign(&job, "w", t(0));
     fx.take(crate::given::limited(assign, std::slice::from_ref(&limit), 10)).await.unwrap();
-    let ending = finish(end(&job, "w", done(""), t(5)), Some(crate::given::figures(30, 0)));
+    let ending = finish(end(&job, "w", done(""), t(5)), Some(figures(30, 0)));
     accepted(fx.ledger.finish(ending).await);
     assert_eq!(fx.tasks.prune(t(9), 10).await.unwrap(), 1);
     assert_eq!(fx.used(&limit, t(9)).await, (30, 0));

@@ -106,7 +106,7 @@ pub(super) async fn all_reads(left: &Ports, now: Timestamp) -> Result<Vec<Call>>
         }
         calls.push(Call::TasksReady { lane: task.lane(), limit: 100 });
     }
-    // Jobs outlive their tasks.
+    // Jobs may outlive their tasks.
     for task in TASKS {
         calls.extend((1..=8).map(|number| Call::AllowancesJob { job: JobId::new(id(task), number) }));
     }
