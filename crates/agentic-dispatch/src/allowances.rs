@@ -109,7 +109,7 @@ impl AllowanceService {
     ///
     /// While the task's attempt is live, an ending only charges: the task's own ending settles. An attempt that is over
     /// settles as it is recorded, whatever the report says. An attempt's report renews its lease, as every call of a
-    /// holder does.
+    /// holder does. Use of a model under a limit on spend that has neither a price nor a reported cost stops its job.
     ///
     /// # Errors
     /// `Unavailable`; `Conflict` `not_holder` when the job or the attempt is another agent's.
@@ -160,7 +160,12 @@ impl AllowanceService {
         let subject = Subject { agent: &report.agent_id, max_load: 0, model: model.as_ref(), project };
         let mut book = self.fleet.limits().await?;
         let plan = self.fleet.plan_of_use(&mut book, &subject, now).await?;
+        let pinned = admitted.iter().flat_map(|job| &job.lines).find(|line| line.model == model);
+        let costs = figures.cost_micros.is_some()
+            || pinned.is_some_and(|line| line.price.is_some() || line.high.cost_micros.is_some());
+        let stop = plan.unpriced.filter(|_| !costs && !figures.tokens().is_zero());
         let charge = Report {
+            stop: stop.map(|refusal| format!("{refusal}; or report what it cost")),
             job: job.clone(),
             agent_id: report.agent_id.clone(),
             model,

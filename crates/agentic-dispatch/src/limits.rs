@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) price: Option<Price>,
     /// How long the attempt may take.
     pub(crate) max_duration: Option<Duration>,
+    /// What it spends nobody could know, and it is limited.
+    pub(crate) unpriced: Option<Refusal>,
     /// A rule that counts nothing refuses it: usage is charged all the same, admission is not given.
     pub(crate) rule: Option<Refusal>,
 }
@@ -160,6 +162,7 @@ impl LimitBook {
             over: Vec::new(),
             price: quota.and_then(|quota| quota.price),
             max_duration: (secs > 0).then(|| Duration::from_secs(secs)),
+            unpriced: None,
             rule: None,
         };
         let scopes = subject.scopes();
@@ -168,7 +171,8 @@ impl LimitBook {
             plan.add(budget, now);
         }
         let on_hold = || budgets.iter().find_map(|budget| on_hold(budget, now));
-        plan.rule = rule.or_else(|| plan.unpriced(quota, model)).or_else(on_hold);
+        plan.unpriced = plan.unpriced(quota, model);
+        plan.rule = rule.or_else(|| plan.unpriced.clone()).or_else(on_hold);
         plan
     }
 }

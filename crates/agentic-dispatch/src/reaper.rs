@@ -226,6 +226,7 @@ impl Reaper {
                 figures: Figures::default(),
                 limits: Vec::new(),
                 price: None,
+                stop: None,
                 expires_at: job.expires_at,
                 now,
             };

@@ -202,6 +202,7 @@ impl Saga {
             figures,
             limits: Vec::new(),
             price: None,
+            stop: None,
             expires_at: job.expires_at,
             now,
         };

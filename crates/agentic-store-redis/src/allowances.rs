@@ -277,7 +277,8 @@ impl AllowanceStore for RedisStore {
             now: report.now,
         };
         let args = admission_args(Args::at(report.now), &stranger)?;
-        let args = args.maybe(report.model.as_ref()).figures(Some(report.figures));
+        let args =
+            args.maybe(report.model.as_ref()).figures(Some(report.figures)).maybe(report.stop.as_ref());
         let mut reply = self.ask(&script::REPORT, args).await?;
         Ok(UsageAnswer {
             directive: named(&reply.text()?)?,

@@ -142,6 +142,7 @@ pub fn report(job: &JobId, agent: &str, figures: Figures, now: Timestamp) -> Rep
         figures,
         limits: Vec::new(),
         price: None,
+        stop: None,
         expires_at: now.plus(LEASE),
         now,
     }

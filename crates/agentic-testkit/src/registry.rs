@@ -245,6 +245,7 @@ macro_rules! registry {
                 an_unadmitted_job_keeps_nobody_out,
                 an_unadmitted_job_is_stopped,
                 another_models_usage_is_its_own,
+                a_report_may_stop_its_job,
                 cost_is_priced_or_reported,
                 categories_have_their_prices,
                 without_a_price_cost_is_reported,

@@ -210,7 +210,15 @@ pub fn report(rows: &mut dyn Rows, report: &Report) -> Result<UsageAnswer> {
         line.limits.clone_from(&report.limits);
     }
     charge(rows, &mut job, line, report.figures, now)?;
-    let answer = stand(rows, &mut job, line, now)?;
+    let stopped = job.stopped;
+    let mut answer = stand(rows, &mut job, line, now)?;
+    if let Some(reason) = report.stop.as_ref().filter(|_| job.state.is_open()) {
+        if !stopped {
+            told(rows, &job, "job_stopped", now, json!({ "reason": reason }))?;
+        }
+        job.stopped = true;
+        (answer.directive, answer.reason) = (Directive::Stop, Some(reason.clone()));
+    }
     rows.put_job(job)?;
     Ok(answer)
 }

@@ -90,6 +90,10 @@ pub struct Report {
     pub limits: Vec<Limit>,
     /// The model's price, likewise.
     pub price: Option<Price>,
+    /// Why the job must stop, whatever its limits say: what it used has no cost that anybody knows. It is told once in the
+    /// log; absent = its limits decide.
+    #[serde(default)]
+    pub stop: Option<String>,
     /// A job that was never admitted is open until then, and ended by a sweep after it; it holds nothing.
     pub expires_at: Timestamp,
     /// When.

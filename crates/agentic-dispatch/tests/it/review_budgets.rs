@@ -1,10 +1,12 @@
 //! Usage and fences where agents report what is not theirs, not yet, or not any more.
 
 use agentic_core::{
-    allowance::{ModelQuota, UsageEvent, UsageReport},
+    allowance::{ModelQuota, Price, UsageEvent, UsageReport},
     api::{ClaimTask, CreateTask, HeartbeatBody, RunningAttempt},
+    budget::{Budget, BudgetLimit},
     error::ConflictCode,
     id::AgentId,
+    limit::{Meter, Scope, Window},
     memory::Memory,
     task::{Task, TaskStatus},
     usage::Directive,
@@ -128,6 +130,40 @@ async fn a_task_with_the_id_of_a_pruned_one_runs() {
         }
         assert_eq!(world.fleet.allowances().usage(&agent.id).await.unwrap().jobs_started.get(), 2);
     }
+}
+
+#[tokio::test]
+async fn another_models_use_has_a_price_or_a_cost_under_a_limit_on_spend() {
+    let world = World::new();
+    let (task, job) = running(&world).await;
+    let spend = BudgetLimit::new(Meter::Cost, Window::Day, 1_000_000u32.into());
+    let budget = Budget { limits: vec![spend], ..Budget::new(Scope::Agent(id("a"))) };
+    world.fleet.allowances().set_budget(budget).await.unwrap();
+    let other = |model: &str, tokens| UsageReport {
+        model: Some(model.parse().unwrap()),
+        ..report("a", &job, tokens, UsageEvent::JobProgress)
+    };
+    let say = async |report| world.fleet.allowances().record_usage(report).await.unwrap();
+    let priced = ModelQuota {
+        price: Some(Price::flat(1u32.into(), 1u32.into())),
+        ..ModelQuota::unlimited("priced".parse().unwrap())
+    };
+    world.fleet.allowances().set_model(priced).await.unwrap();
+    assert_eq!(say(other("priced", 10)).await.directive, Directive::Continue);
+    let honest = UsageReport { cost_micros: Some(7u32.into()), ..other("free", 10) };
+    assert_eq!(say(honest).await.directive, Directive::Continue);
+    assert_eq!(say(other("free", 20)).await.directive, Directive::Continue, "its cost is known");
+    assert_eq!(say(other("wild", 0)).await.directive, Directive::Continue, "nothing was used");
+    let answer = say(other("wild", 9_000_000)).await;
+    let reason = answer.reason.unwrap();
+    assert_eq!(answer.directive, Directive::Stop, "{reason}");
+    assert!(reason.contains("wild") && reason.contains("price") && reason.contains("report"), "{reason}");
+    let payloads = world.events().await.into_iter().filter_map(|event| event.payload);
+    assert_eq!(payloads.filter(|payload| payload["event"] == "job_stopped").count(), 1);
+    let used = tokens(&world, "a").await;
+    world.fleet.tasks().cancel(&task.id, String::new()).await.unwrap();
+    assert_eq!(say(other("priced", 10)).await.directive, Directive::Stop);
+    assert_eq!(tokens(&world, "a").await, used, "what was stopped gives nothing back");
 }
 
 #[tokio::test]

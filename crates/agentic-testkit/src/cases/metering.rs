@@ -260,6 +260,32 @@ pub async fn another_models_usage_is_its_own(fx: &Fixture) {
     assert_eq!(job.gross(), n(50));
 }
 
+/// A report that says why its job must stop stops it for good: it refunds nothing, and the log tells it once.
+pub async fn a_report_may_stop_its_job(fx: &Fixture) {
+    let limits = [daily_tokens("w", 1_000)];
+    running(fx, &nth(0), &limits, 0).await;
+    let other = |tokens: u32| Report {
+        model: Some(id("m2")),
+        limits: limits.to_vec(),
+        stop: Some("nobody knows what m2 costs".to_owned()),
+        ..report(&nth(0), "w", figures(tokens, 0), t(1))
+    };
+    for tokens in [7, 9] {
+        let answer = fx.allowances.report(other(tokens)).await.unwrap();
+        let said = (answer.directive, answer.reason.as_deref());
+        assert_eq!(said, (Directive::Stop, Some("nobody knows what m2 costs")));
+    }
+    assert_eq!(says(fx, &nth(0), figures(1, 0), 2).await.directive, Directive::Stop, "for good");
+    let payloads = fx.log().await.into_iter().filter_map(|event| event.payload);
+    let told: Vec<_> = payloads.filter(|payload| payload["event"] == "job_stopped").collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["reason"], "nobody knows what m2 costs");
+    fx.allowances.settle(settle(&nth(0), JobOutcome::Cancelled, t(3))).await.unwrap();
+    assert_eq!(fx.used(&limits[0], t(3)).await, (10, 0));
+    let late = fx.allowances.report(other(10)).await.unwrap();
+    assert_eq!((late.late, late.reason.as_deref()), (true, Some("lease_lost")), "it is over");
+}
+
 /// Cost is computed at the price pinned at admission, rounded up once; a reported cost replaces it, and spent money
 /// never comes back.
 pub async fn cost_is_priced_or_reported(fx: &Fixture) {

@@ -164,6 +164,7 @@ impl Generator {
                     figures: self.figures(),
                     limits,
                     price: self.price(),
+                    stop: self.chance(3).then(|| "its cost is not known".to_owned()),
                     expires_at: self.later(now, 60),
                     now,
                 };
