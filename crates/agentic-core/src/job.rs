@@ -92,14 +92,16 @@ impl Line {
         if reported { Some(CostBasis::Reported) } else { self.price.map(|_| CostBasis::Priced) }
     }
 
-    /// Takes a cumulative report, and says what it adds.
-    pub fn grow(&mut self, figures: Figures) -> Growth {
+    /// Takes a cumulative report, and says what it adds; `counted` requests were counted at the start.
+    pub fn grow(&mut self, figures: Figures, counted: Amount) -> Growth {
         let high = self.high.highest(figures);
         let tokens = high.tokens().minus(self.high.tokens());
         // A reported cost replaces the computed one; spent money is never given back, so it can only grow.
         let cost =
             high.cost_micros.or_else(|| self.price.map(|price| price.cost(&high))).unwrap_or(self.cost);
-        let growth = Growth { tokens, cost: cost.minus(self.cost) };
+        let requests = |figures: &Figures| figures.requests.unwrap_or_default().max(counted);
+        let requests = requests(&high).minus(requests(&self.high));
+        let growth = Growth { tokens, cost: cost.minus(self.cost), requests };
         self.cost = self.cost.max(cost);
         self.high = high;
         growth
@@ -113,6 +115,8 @@ pub struct Growth {
     pub tokens: Amount,
     /// Micro-dollars.
     pub cost: Amount,
+    /// Requests.
+    pub requests: Amount,
 }
 
 /// Tokens charged at one moment: what a refund is taken from, newest first.
@@ -424,13 +428,31 @@ mod tests {
             cost_micros: cost.map(Amount::from),
             ..Figures::default()
         };
-        assert_eq!(line.grow(figures(10, None)), Growth { tokens: 10u32.into(), cost: 10u32.into() });
-        assert_eq!(line.grow(figures(10, None)), Growth::default(), "replayed");
+        assert_eq!(
+            line.grow(figures(10, None), Amount::ONE),
+            Growth { tokens: 10u32.into(), cost: 10u32.into(), ..Growth::default() }
+        );
+        assert_eq!(line.grow(figures(10, None), Amount::ONE), Growth::default(), "replayed");
         assert_eq!(line.cost_source(), Some(CostBasis::Priced));
-        assert_eq!(line.grow(figures(20, Some(5))).cost, Amount::ZERO, "below what was charged");
+        assert_eq!(line.grow(figures(20, Some(5)), Amount::ONE).cost, Amount::ZERO, "below what was charged");
         assert_eq!(line.cost_source(), Some(CostBasis::Priced), "what was charged at the price stands");
-        assert_eq!(line.grow(figures(20, Some(25))).cost, 15u32.into());
+        assert_eq!(line.grow(figures(20, Some(25)), Amount::ONE).cost, 15u32.into());
         assert_eq!(line.cost_source(), Some(CostBasis::Reported));
-        assert_eq!(line.grow(figures(5, None)), Growth::default(), "reordered");
+        assert_eq!(line.grow(figures(5, None), Amount::ONE), Growth::default(), "reordered");
+    }
+
+    #[test]
+    fn requests_grow_above_what_was_counted_at_the_start() {
+        let mut line =
+            Line { model: None, price: None, limits: vec![], high: Figures::default(), cost: Amount::ZERO };
+        let said =
+            |requests: Option<u32>| Figures { requests: requests.map(Amount::from), ..Figures::default() };
+        for (requests, first, more) in
+            [(None, 0, 0), (Some(1), 0, 1), (Some(4), 3, 3), (Some(2), 0, 0), (Some(5), 1, 1)]
+        {
+            let mut other = line.clone();
+            assert_eq!(other.grow(said(requests), Amount::ZERO).requests.get(), more, "{requests:?}");
+            assert_eq!(line.grow(said(requests), Amount::ONE).requests.get(), first, "{requests:?}");
+        }
     }
 }

@@ -248,6 +248,7 @@ macro_rules! registry {
                 a_report_may_stop_its_job,
                 cost_is_priced_or_reported,
                 categories_have_their_prices,
+                requests_are_counted,
                 without_a_price_cost_is_reported,
                 a_cost_says_where_it_comes_from,
                 a_report_starts_its_job,

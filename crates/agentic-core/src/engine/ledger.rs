@@ -510,22 +510,19 @@ fn charge(rows: &mut dyn Rows, job: &mut Job, index: usize, figures: Figures, no
     let Some(line) = job.lines.get_mut(index) else {
         return Err(Error::backend(format!("job {} has no line {index}", job.id)));
     };
-    let Growth { tokens, cost } = line.grow(figures);
-    if tokens.is_zero() && cost.is_zero() {
+    // Its start counted one request of the model that it was admitted for.
+    let counted = if index == 0 { Amount::ONE } else { Amount::ZERO };
+    let growth = line.grow(figures, counted);
+    if growth == Growth::default() {
         return Ok(());
     }
     // What used something has started, whatever became of its lease.
     if job.state == JobState::Reserved {
         mark_started(rows, job, now)?;
     }
-    spend(
-        rows,
-        job,
-        &job.lines[index],
-        EntryKind::Charge,
-        &[(Meter::Tokens, tokens), (Meter::Cost, cost)],
-        now,
-    )?;
+    let Growth { tokens, cost, requests } = growth;
+    let grown = [(Meter::Tokens, tokens), (Meter::Cost, cost), (Meter::Requests, requests)];
+    spend(rows, job, &job.lines[index], EntryKind::Charge, &grown, now)?;
     if job.state.is_open() {
         let reset = if job.charges.is_empty() { None } else { rows.reset_at(&job.agent_id)? };
         job.note_charge(index, now, tokens, reset);

@@ -592,6 +592,9 @@ end
 -- Charges the growth of one line since its highest report.
 local function charge(j, line, figures)
   local before = tokens_of(j, line)
+  -- Its start counted one request of the model that it was admitted for.
+  local counted = line == 0 and 1 or 0
+  local requests = math.max(figure(j, 'rq', line), counted)
   for name, value in pairs(figures) do
     local field = name .. line
     local high = tonumber(j[field])
@@ -607,9 +610,10 @@ local function charge(j, line, figures)
   if not cost and j['price' .. line] then cost = priced(j, line) end
   local growth = cost and minus(cost, known) or 0
   j['cost' .. line] = n(math.max(known, cost or known))
-  if tokens == 0 and growth == 0 then return end
+  requests = math.max(figure(j, 'rq', line), counted) - requests
+  if tokens == 0 and growth == 0 and requests == 0 then return end
   if j.state == 'reserved' then mark_started(j) end
-  spend(j, line, 'charge', { { 'tokens', tokens }, { 'cost', growth } })
+  spend(j, line, 'charge', { { 'tokens', tokens }, { 'cost', growth }, { 'requests', requests } })
   if is_open(j) then note_charge(j, line, tokens) else j.late = '1' end
 end
 

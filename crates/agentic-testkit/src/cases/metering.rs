@@ -351,6 +351,33 @@ pub async fn categories_have_their_prices(fx: &Fixture) {
     assert_eq!(sources, [reported, priced, priced], "newest first");
 }
 
+/// The requests of a job count above the one of its start, those of another model all; a job without the figure is one.
+pub async fn requests_are_counted(fx: &Fixture) {
+    let limits = [hourly_requests("m", 10), daily_tokens("w", 1_000)];
+    running(fx, &nth(0), &limits, 0).await;
+    let made = |requests: u32| Figures { requests: Some(n(requests)), ..figures(0, 0) };
+    for (said, used) in
+        [(figures(5, 0), 1), (made(0), 1), (made(1), 1), (made(4), 4), (made(2), 4), (made(8), 8)]
+    {
+        let answer = says(fx, &nth(0), said, 1).await;
+        assert_eq!(fx.used(&limits[0], t(1)).await, (used, 0), "{said:?}");
+        assert_eq!(answer.directive, Directive::Continue);
+    }
+    assert_eq!(fx.count(EventType::QuotaWarning).await, 1, "of 80 %");
+    let others = vec![hourly_requests("m2", 10)];
+    let other =
+        Report { model: Some(id("m2")), limits: others.clone(), ..report(&nth(0), "w", made(3), t(1)) };
+    for _ in 0..2 {
+        fx.allowances.report(other.clone()).await.unwrap();
+        assert_eq!((fx.used(&others[0], t(1)).await.0, fx.used(&limits[0], t(1)).await.0), (3, 8));
+    }
+    assert_eq!(says(fx, &nth(0), made(12), 2).await.directive, Directive::Continue, "they never stop a job");
+    crate::expect::refused(fx.admit(&nth(1), &limits, 0, t(2)).await);
+    fx.allowances.settle(settle(&nth(0), JobOutcome::Cancelled, t(3))).await.unwrap();
+    assert!(says(fx, &nth(0), made(13), 4).await.late);
+    assert_eq!(fx.used(&limits[0], t(4)).await, (13, 0), "nor are they given back");
+}
+
 /// Without a price nothing is spent until it is reported.
 pub async fn without_a_price_cost_is_reported(fx: &Fixture) {
     let limits = [spend("m", 1_000)];

@@ -37,7 +37,7 @@ impl Generator {
             cache_write: part(tokens_in),
             reasoning: part(tokens_out),
             cost_micros,
-            requests: None,
+            requests: self.chance(20).then(|| n(self.rng.u32(0..6))),
         }
     }
 
