@@ -5,8 +5,9 @@
 local id, attempt, reason, until_at, seen = take(), take(), take(), take(), maybe()
 local was = load(id)
 if not was then return { 'nf' } end
-if was.attempt ~= attempt or was.status ~= 'pending' then return no(was) end
+if was.attempt ~= attempt then return no(was) end
 if is_stale(seen) then return { 'stale' } end
+if was.status ~= 'pending' then return no(was) end
 local t = copy(was)
 t.retry_at = until_at
 t.deferred = reason
