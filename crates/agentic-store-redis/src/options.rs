@@ -27,10 +27,10 @@ pub struct RedisOptions {
 impl Default for RedisOptions {
     fn default() -> Self {
         Self {
-            prefix: "agentic".to_owned(),
-            pool: 4,
-            connect_timeout: Duration::from_secs(5),
-            command_timeout: Duration::from_secs(5),
+            prefix: Self::PREFIX.to_owned(),
+            pool: Self::POOL,
+            connect_timeout: Self::CONNECT_TIMEOUT,
+            command_timeout: Self::COMMAND_TIMEOUT,
             heartbeat: Duration::from_secs(10),
             safety: Safety::Refuse,
         }
@@ -38,6 +38,18 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
+    /// The default of [`RedisOptions::prefix`].
+    pub const PREFIX: &str = "agentic";
+
+    /// The default of [`RedisOptions::pool`].
+    pub const POOL: usize = 4;
+
+    /// The default of [`RedisOptions::connect_timeout`].
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// The default of [`RedisOptions::command_timeout`].
+    pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+
     /// The defaults.
     pub fn new() -> Self {
         Self::default()

@@ -138,11 +138,11 @@ pub(crate) struct RedisSettings {
 impl Default for RedisSettings {
     fn default() -> Self {
         Self {
-            prefix: "agentic".to_owned(),
-            pool: 4,
-            connect_timeout: Duration::from_secs(5),
-            command_timeout: Duration::from_secs(5),
-            safety: SafetySetting::Refuse,
+            prefix: RedisOptions::PREFIX.to_owned(),
+            pool: RedisOptions::POOL,
+            connect_timeout: RedisOptions::CONNECT_TIMEOUT,
+            command_timeout: RedisOptions::COMMAND_TIMEOUT,
+            safety: SafetySetting::default(),
         }
     }
 }
@@ -328,6 +328,12 @@ mod tests {
         let text = std::fs::read_to_string(REFERENCE).unwrap();
         let settings: Settings = crate::yaml::parse(&text, "the reference").unwrap();
         assert_eq!(settings, Settings::default());
+    }
+
+    /// The store's own defaults are those of a configuration that says nothing.
+    #[test]
+    fn a_redis_is_opened_as_the_store_would_by_itself() {
+        assert_eq!(Settings::default().redis_options(), RedisOptions::new());
     }
 
     #[test]
