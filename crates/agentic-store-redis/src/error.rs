@@ -71,11 +71,23 @@ mod tests {
             "MISCONF Redis is configured to save RDB snapshots",
             "BUSY Redis is busy running a script.",
             "CLUSTERDOWN The cluster is down",
+            "MOVED 3999 127.0.0.1:6381",
+            "ASK 3999 127.0.0.1:6381",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "MASTERDOWN Link with MASTER is down",
             "NOREPLICAS Not enough good replicas to write.",
-            "Too many failed write attempts.",
-            "Failed to route command.",
-            "channel closed",
+            "NOSCRIPT No matching script.",
+            "UNKILLABLE Sorry the script already executed write commands",
+            "ERR max number of clients reached",
         ] {
+            let (_, meaning) = PASSING.iter().find(|(word, _)| details.starts_with(word)).expect(details);
+            // Whatever the driver makes of it.
+            for kind in [ErrorKind::Unknown, ErrorKind::Cluster, ErrorKind::InvalidCommand] {
+                let told = storage(fred::error::Error::new(kind, details));
+                assert!(told.is_retryable() && told.to_string().contains(meaning), "{details}: {told}");
+            }
+        }
+        for details in ["Too many failed write attempts.", "Failed to route command.", "channel closed"] {
             assert!(said(details).is_retryable(), "{details}");
         }
         let full = said("OOM command not allowed when used memory > 'maxmemory'.").to_string();

@@ -9,7 +9,10 @@ use agentic_testkit::{
     lockstep::{Plan, agrees_with_memory},
 };
 
-use crate::server::{Server, connect, options};
+use crate::{
+    faults::until_it_is_back,
+    server::{Server, connect, options},
+};
 
 /// The slots of a cluster.
 const SLOTS: u32 = 16_384;
@@ -62,6 +65,25 @@ async fn a_fleet_lives_in_one_slot() {
         filled += usize::from(node.command("DBSIZE", &[]).await.as_i64().unwrap() > 0);
     }
     assert!(filled > 1, "many fleets spread over the nodes");
+}
+
+/// Slots move while no server is up, or before there is a fleet; who still knows the old place is told, and goes there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_moved_is_followed() {
+    let (nodes, url) = cluster().await;
+    let fx = Fixture::new(connect(&url, options().prefix("a")).await.ports());
+    assert!(fx.tasks.counts().await.unwrap().is_empty());
+    let slot = nodes[0].command("CLUSTER", &["KEYSLOT", "{a}:"]).await.as_i64().unwrap();
+    let owner = (0..3i64).rev().find(|index| slot >= index * i64::from(SLOTS) / 3).unwrap();
+    let others: Vec<&Server> =
+        (0..3i64).zip(&nodes).filter(|(index, _)| *index != owner).map(|(_, node)| node).collect();
+    let next = others[0].command("CLUSTER", &["MYID"]).await.into_string().unwrap();
+    for node in others.iter().copied().chain(&nodes) {
+        node.command("CLUSTER", &["SETSLOT", &slot.to_string(), "NODE", &next]).await;
+    }
+    until_it_is_back(&fx, "t").await;
+    assert!(others[0].command("DBSIZE", &[]).await.as_i64().unwrap() > 0, "it lives in the new place");
+    fx.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

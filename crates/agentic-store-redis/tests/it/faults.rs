@@ -1,6 +1,6 @@
 //! What happens when the server goes away, forgets its scripts, or cannot write.
 
-use std::time::Duration;
+use std::{io::Write, net::TcpStream, time::Duration};
 
 use agentic_core::{error::Error, task::TaskStatus};
 use agentic_testkit::{Fixture, given::task};
@@ -8,7 +8,7 @@ use agentic_testkit::{Fixture, given::task};
 use crate::server::{Server, connect, options};
 
 /// Creates tasks, whose names begin with `name`, until the server takes one again.
-async fn until_it_is_back(fx: &Fixture, name: &str) {
+pub(crate) async fn until_it_is_back(fx: &Fixture, name: &str) {
     for attempt in 0..400 {
         let create = agentic_testkit::given::create(
             vec![task(&format!("{name}-{attempt}"))],
@@ -93,6 +93,53 @@ async fn a_full_server_changes_nothing_and_says_so() {
     server.command("CONFIG", &["SET", "maxmemory", "0"]).await;
     until_it_is_back(&fx, "c").await;
     fx.check().await;
+}
+
+/// A snapshot fails, since its directory is gone.
+#[tokio::test]
+async fn a_server_that_cannot_write_says_so() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options()).await.ports());
+    fx.create(task("a")).await;
+    server.command("CONFIG", &["SET", "save", "3600 1"]).await;
+    std::fs::remove_dir_all(server.dir()).unwrap();
+    server.command("BGSAVE", &[]).await;
+    let mut refused = None;
+    for attempt in 0..10_000 {
+        let create =
+            agentic_testkit::given::create(vec![task(&format!("b-{attempt}"))], agentic_testkit::given::t(0));
+        refused = fx.tasks.create_many(create).await.err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.unwrap();
+    assert_eq!(refused.to_string(), "redis, which cannot write to its disk (MISCONF), is unavailable");
+    fx.tasks.counts().await.expect("reads go on");
+    // A new connection would be told the same.
+    TcpStream::connect(("127.0.0.1", server.port)).unwrap().write_all(b"CONFIG SET save \"\"\r\n").unwrap();
+    until_it_is_back(&fx, "c").await;
+    fx.check().await;
+}
+
+#[tokio::test]
+async fn a_busy_server_says_so_and_goes_on() {
+    const BUSY: &str = "local function ms() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end \
+                        local till = ms() + 500 while ms() < till do end return 1";
+    let server = Server::start(&["--lua-time-limit", "1"]);
+    let fx = Fixture::new(connect(&server.url, options()).await.ports());
+    fx.create(task("a")).await;
+    let asks = async {
+        for _ in 0..10_000 {
+            if let Err(refused) = fx.tasks.counts().await {
+                return refused.to_string();
+            }
+        }
+        panic!("the server is never busy");
+    };
+    let (_, refused) = tokio::join!(server.attempt("EVAL", &[BUSY, "0"]), asks);
+    assert_eq!(refused, "redis, which is busy with a script (BUSY), is unavailable");
+    until_it_is_back(&fx, "b").await;
 }
 
 #[tokio::test]

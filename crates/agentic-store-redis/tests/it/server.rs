@@ -31,7 +31,12 @@ impl Server {
         self.attempt(command, args).await.unwrap()
     }
 
-    async fn attempt(&self, command: &'static str, args: &[&str]) -> Result<Value, fred::error::Error> {
+    /// As [`Server::command`], of one that may fail.
+    pub(crate) async fn attempt(
+        &self,
+        command: &'static str,
+        args: &[&str],
+    ) -> Result<Value, fred::error::Error> {
         let mut config = Config::from_url(&self.url)?;
         config.fail_fast = true;
         let client = Builder::from_config(config).build()?;
