@@ -178,10 +178,12 @@ local function held_behind()
   return behind
 end
 
+local NOTHING = { 0, 0, 0, 0 }
+
 -- What live jobs hold under a scope; only after `sweep` has answered nothing.
 local function held(scope)
-  learn_held({ scope })
-  local row, more = held_known[scope], held_behind()[scope] or { 0, 0, 0, 0 }
+  if not held_known[scope] then learn_held({ scope }) end
+  local row, more = held_known[scope], held_behind()[scope] or NOTHING
   local tokens = (row[3] + more[3]) * HIGH + (row[4] + more[4])
   return { active = row[1] + more[1], unstarted = row[2] + more[2], tokens = math.min(tokens, MAX) }
 end
@@ -262,7 +264,7 @@ end
 
 -- What a bucket stands at.
 local function stands_at(field)
-  learn_buckets({ field })
+  if not known[field] then learn_buckets({ field }) end
   return known[field]
 end
 
@@ -367,10 +369,10 @@ end
 local function used(limit)
   local present = bucket_of(limit, now)
   local first, last = present + limit[5], present + limit[6]
-  local sum
-  if first >= last then
-    sum = sum_of(limit, first, last)
-  else
+  local sum = 0
+  if first == last then
+    sum = stands_at(field_of(limit, last))
+  elseif first < last then
     local kept = kept_sum(limit)
     if kept and kept[1] == first and kept[2] == last then
       sum = kept[3]
@@ -457,7 +459,8 @@ local function book(kind, job, agent, model, moves, source)
     move(limit, bucket, delta)
     -- When the bucket stops counting, 0 = never.
     local frees_at = limit[4] == 0 and 0 or (bucket + 1 - limit[5]) * limit[4] + limit[8]
-    list[i] = '[' .. q(field_of(limit, bucket)) .. ',' .. delta .. ',' .. n(frees_at) .. ']'
+    -- Nothing in a name has to be escaped.
+    list[i] = '["' .. field_of(limit, bucket) .. '",' .. delta .. ',' .. n(frees_at) .. ']'
   end
   local id = redis.call('XADD', P .. 'entries', '*', 'kind', kind, 'at', NOW, 'job', job or '', 'agent', agent,
     'model', model or '', 'moves', '[' .. table.concat(list, ',') .. ']', 'source', source or '')
@@ -490,12 +493,11 @@ local function spend(j, line, kind, spent)
     local meter, amount = pair[1], pair[2]
     if amount ~= 0 then
       if meter == 'cost' then source = source_of(j, line) end
+      local delta = n(amount)
       for _, limit in ipairs(limits) do
-        if limit[2] == meter then moves[#moves + 1] = { limit, bucket_of(limit, now), n(amount) } end
-      end
-      for _, limit in ipairs(limits) do
-        local cap = cap_of(limit)
-        if cap and limit[2] == meter then
+        local cap = limit[2] == meter and cap_of(limit)
+        if limit[2] == meter then moves[#moves + 1] = { limit, bucket_of(limit, now), delta } end
+        if cap then
           local before = used(limit)
           local after = plus(before, amount)
           local mark = percent(cap, 80)
