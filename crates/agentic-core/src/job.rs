@@ -69,6 +69,9 @@ impl JobOutcome {
     }
 }
 
+/// How many models one job counts: its own, and those that it reports beside it.
+pub const MAX_MODELS: usize = 32;
+
 /// What a job used of one model, and what that is held against.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {

@@ -12,7 +12,7 @@ use agentic_core::{
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
     id::{AgentId, JobId, ModelName},
-    job::JobOutcome,
+    job::{JobOutcome, MAX_MODELS},
     limit::{Held, Limit, Meter, MeterKey, Reading, Refusal, Scope, Window},
     port::{
         Beat, BeatAnswer, BeatAttempt, Difference, EntryPage, ReadEntries, Report, ResetUsage, Settle,
@@ -130,6 +130,10 @@ impl AllowanceService {
         let live = attempt.as_ref().is_some_and(|attempt| attempt.ended_at.is_none());
         let own = admitted.as_ref().and_then(|job| job.model().cloned());
         let same_model = report.model.is_none() || report.model == own;
+        let lines = admitted.as_ref().map_or(&[][..], |job| &job.lines);
+        if lines.len() >= MAX_MODELS && !same_model && lines.iter().all(|line| line.model != report.model) {
+            return Err(Error::invalid("model", "a job counts at most 32 models; report it as one of those"));
+        }
         if let Some(until) = report.resets_at {
             // Another model than the job's is believed where the agent has it: else anybody could name any.
             let other = report.model.clone().filter(|_| !same_model);

@@ -3,6 +3,7 @@
 use agentic_core::{
     allowance::{CostBasis, ModelQuota, QuotaCheck, QuotaStatus, UsageEvent, UsageReport},
     api::CreateTask,
+    error::Error,
     event::EventType,
     id::{AgentId, ModelName},
     task::TaskStatus,
@@ -260,4 +261,21 @@ async fn midnight_needs_no_job() {
     assert!(!check(&world).await.allowed);
     world.clock.set(at);
     assert!(check(&world).await.allowed);
+}
+
+#[tokio::test]
+async fn a_job_counts_a_bounded_number_of_models() {
+    let world = World::new();
+    let of = |n: u32| UsageReport {
+        model: Some(format!("m{n}").parse().unwrap()),
+        ..report("j", 1, UsageEvent::JobProgress)
+    };
+    for n in 0..32 {
+        world.fleet.allowances().record_usage(of(n)).await.unwrap();
+    }
+    match world.fleet.allowances().record_usage(of(32)).await {
+        Err(Error::Invalid { field, .. }) => assert_eq!(field, "model"),
+        other => panic!("{other:?}"),
+    }
+    world.fleet.allowances().record_usage(of(31)).await.unwrap();
 }
