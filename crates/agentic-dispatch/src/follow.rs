@@ -10,8 +10,10 @@ use agentic_core::{
     clock::Timestamp,
     error::{Error, Result},
     id::{AgentId, JobId},
-    port::Replan,
+    job::JobState,
+    port::{Replan, Report},
     task::{Page, Task, TaskCursor, TaskFilter, TaskStatus},
+    usage::Figures,
 };
 
 use crate::{
@@ -72,8 +74,26 @@ impl Fleet {
         let max_load = max_loads.get(&job.agent_id).copied().unwrap_or_default();
         let (model, project) = (job.model(), job.project.as_ref());
         let subject = Subject { agent: &job.agent_id, max_load, model, project };
-        let limits = self.plan_of_use(book, &subject, now).await?.limits;
-        if job.lines.first().is_none_or(|line| line.limits == limits) {
+        let plan = self.plan_of_use(book, &subject, now).await?;
+        let Some(line) = job.lines.first() else { return Ok(()) };
+        let unknown = line.price.is_none() && line.high.cost_micros.is_none() && !job.stopped;
+        if let Some(refusal) = plan.unpriced.filter(|_| unknown && job.state == JobState::Started) {
+            // A limit on spend came over a job that costs nobody knows what.
+            let stop = Report {
+                job: id.clone(),
+                agent_id: job.agent_id.clone(),
+                model: None,
+                figures: Figures::default(),
+                limits: Vec::new(),
+                price: None,
+                stop: Some(refusal.to_string()),
+                expires_at: job.expires_at,
+                now,
+            };
+            allowances.report(stop).await?;
+        }
+        let limits = plan.limits;
+        if line.limits == limits {
             return Ok(());
         }
         match allowances.replan(Replan { job: id, limits, now }).await {

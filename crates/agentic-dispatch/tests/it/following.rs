@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentic_core::{
-    allowance::{CostBasis, ModelQuota, UsageAnswer, UsageEvent, UsageReport},
+    allowance::{CostBasis, ModelQuota, Price, UsageAnswer, UsageEvent, UsageReport},
     api::{ClaimTask, CompleteTask, CreateTask},
     budget::{Budget, BudgetLimit},
     clock::Timestamp,
@@ -237,6 +237,22 @@ async fn a_lowered_cap_and_a_new_budget_reach_what_runs() {
     world.fleet.tasks().cancel(&task.id, "enough".to_owned()).await.unwrap();
     assert_eq!(standing(&world, "fleet").await[0].0, 800);
     assert!(world.fleet.ports().allowances.verify().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_limit_on_spend_stops_what_costs_nobody_knows_what() {
+    let world = World::new();
+    let task = take(&world, "a", "m").await.unwrap();
+    let priced = ModelQuota {
+        price: Some(Price::flat(1u32.into(), 1u32.into())),
+        ..ModelQuota::unlimited("n".parse().unwrap())
+    };
+    world.fleet.allowances().set_model(priced).await.unwrap();
+    let known = take(&world, "a", "n").await.unwrap();
+    set(&world, "agent:a", vec![limit(Meter::Cost, "day", 100)]).await.unwrap();
+    world.fleet.reaper().sweep().await.unwrap();
+    assert_eq!(used(&world, &task, None, 10).await.directive, Directive::Stop);
+    assert_eq!(used(&world, &known, None, 10).await.directive, Directive::Continue);
 }
 
 #[tokio::test]
