@@ -4,7 +4,7 @@ use agentic_core::error::Error;
 use fred::error::ErrorKind;
 
 /// What a server says that it cannot do now and may do later, and what an operator is told of it.
-const PASSING: [(&str, &str); 14] = [
+const PASSING: [(&str, &str); 15] = [
     ("READONLY", "is a replica now"),
     ("LOADING", "still loads its data"),
     ("OOM", "is out of memory"),
@@ -13,6 +13,8 @@ const PASSING: [(&str, &str); 14] = [
     ("CLUSTERDOWN", "belongs to a cluster that is down"),
     ("MOVED", "gave its slot to another node"),
     ("ASK", "gives its slot to another node"),
+    // What fred makes of the last two, as none is followed.
+    ("Too many redirections", "gives its slot to another node"),
     ("TRYAGAIN", "gives its slot to another node"),
     ("MASTERDOWN", "is a replica without its primary"),
     ("NOREPLICAS", "has too few replicas"),
@@ -29,7 +31,8 @@ pub(crate) fn storage(error: fred::error::Error) -> Error {
 
 /// As [`storage`], of something that has a name.
 pub(crate) fn about(what: impl Into<String>, error: fred::error::Error) -> Error {
-    let said = PASSING.iter().find(|(word, _)| error.details().starts_with(word));
+    let details = in_script(error.details());
+    let said = PASSING.iter().find(|(word, _)| details.starts_with(word));
     if let Some((word, meaning)) = said {
         return Error::unavailable_from(format!("{}, which {meaning} ({word}),", what.into()), error);
     }
@@ -44,6 +47,15 @@ pub(crate) fn about(what: impl Into<String>, error: fred::error::Error) -> Error
             | ErrorKind::Backpressure
     ) || *error.kind() == ErrorKind::Unknown && !is_reply(error.details());
     if passes { Error::unavailable_from(what, error) } else { Error::backend_from(what, error) }
+}
+
+/// What a command in a script said: Redis 6.2 says it behind where it happened, as in `ERR Error running script (call to
+/// f_…): @user_script:41: @user_script: 41: -OOM command not allowed …`; 7.0 says it as it is.
+fn in_script(details: &str) -> &str {
+    match details.strip_prefix("ERR Error running script").and_then(|rest| rest.split_once(": -")) {
+        Some((_, said)) => said,
+        None => details,
+    }
 }
 
 /// Whether a server said this: its errors begin with a word in capitals. What fred says of itself, under the same kind,
@@ -89,6 +101,18 @@ mod tests {
         }
         for details in ["Too many failed write attempts.", "Failed to route command.", "channel closed"] {
             assert!(said(details).is_retryable(), "{details}");
+        }
+        let place = "ERR Error running script (call to f_6f1b): @user_script:41: @user_script: 41: ";
+        for (rest, code) in [
+            ("-OOM command not allowed when used memory > 'maxmemory'.", "unavailable"),
+            ("-READONLY You can't write against a read only replica.", "unavailable"),
+            ("-MISCONF Redis is configured to save RDB snapshots", "unavailable"),
+            ("-NOREPLICAS Not enough good replicas to write.", "unavailable"),
+            ("-WRONGTYPE Operation against a key", "backend"),
+            ("attempt to index a nil value", "backend"),
+        ] {
+            let text = format!("{place}{rest}");
+            assert_eq!(storage(fred::error::Error::new(ErrorKind::Unknown, text)).code(), code, "{rest}");
         }
         let full = said("OOM command not allowed when used memory > 'maxmemory'.").to_string();
         assert_eq!(full, "redis, which is out of memory (OOM), is unavailable");
