@@ -5,7 +5,7 @@ use std::time::Duration;
 use agentic_core::limit::{Limit, Meter, Scope, Window};
 use agentic_testkit::{
     Fixture,
-    given::{assign, beat, dispatched, done, end, figures, finish, id, job, limited, t, task},
+    given::{assign, beat, create, dispatched, done, end, figures, finish, id, job, limited, t, task},
     lockstep::{Plan, agrees_with_memory},
 };
 
@@ -94,4 +94,67 @@ async fn a_cluster_agrees_with_memory() {
     if let Err(divergence) = agrees_with_memory(&plan, world).await {
         panic!("{divergence}");
     }
+}
+
+/// Puts a slot between two nodes, as every reshard does.
+async fn open_slot(slot: &str, source: &Server, target: &Server) {
+    for (node, state, other) in [(target, "IMPORTING", source), (source, "MIGRATING", target)] {
+        let other = other.command("CLUSTER", &["MYID"]).await.into_string().unwrap();
+        node.command("CLUSTER", &["SETSLOT", slot, state, &other]).await;
+    }
+}
+
+/// Moves the keys of a slot that is open, and the slot.
+async fn move_slot(slot: &str, source: &Server, target: &Server, nodes: &[Server]) {
+    let keys = source.command("CLUSTER", &["GETKEYSINSLOT", slot, "10000"]).await.into_array();
+    let keys: Vec<String> = keys.into_iter().map(|key| key.into_string().unwrap()).collect();
+    let port = target.port.to_string();
+    let mut args = vec!["127.0.0.1", &port, "", "0", "5000", "KEYS"];
+    args.extend(keys.iter().map(String::as_str));
+    source.command("MIGRATE", &args).await;
+    let target = target.command("CLUSTER", &["MYID"]).await.into_string().unwrap();
+    for node in nodes {
+        node.command("CLUSTER", &["SETSLOT", slot, "NODE", &target]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_pauses_while_its_slot_moves_and_goes_on() {
+    let (nodes, url) = cluster().await;
+    let options = options().command_timeout(Duration::from_secs(2));
+    let fx = Fixture::new(connect(&url, options).await.ports());
+    fx.create(task("before")).await;
+    let log = fx.events.clone();
+    let waits = tokio::spawn(async move { log.wait(1, Duration::from_mins(1)).await });
+    let mut homes = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        if node.command("DBSIZE", &[]).await.as_i64().unwrap() > 0 {
+            homes.push(index);
+        }
+    }
+    let [home] = homes[..] else { panic!("{homes:?}") };
+    let (source, target) = (&nodes[home], &nodes[(home + 1) % 3]);
+    let key = source.command("RANDOMKEY", &[]).await.into_string().unwrap();
+    let slot = source.command("CLUSTER", &["KEYSLOT", &key]).await.as_i64().unwrap().to_string();
+    // Given up once, and done once. Every connection of the pool hears of it more than once.
+    for round in 0..2 {
+        open_slot(&slot, source, target).await;
+        for call in 0..12 {
+            let create = create(vec![task(&format!("refused-{round}-{call}"))], t(0));
+            let refused = fx.tasks.create_many(create).await.unwrap_err();
+            assert!(refused.is_retryable(), "{refused:?}");
+            assert!(refused.to_string().contains("gives its slot to another node"), "{refused}");
+        }
+        if round == 0 {
+            for node in [source, target] {
+                node.command("CLUSTER", &["SETSLOT", &slot, "STABLE"]).await;
+            }
+        } else {
+            move_slot(&slot, source, target, &nodes).await;
+        }
+        until_it_is_back(&fx, &format!("after-{round}")).await;
+    }
+    assert!(waits.await.unwrap().unwrap(), "who followed the log follows it");
+    assert_eq!(fx.log().await.len(), 3, "nothing was done that was refused");
+    fx.check().await;
 }
