@@ -210,7 +210,7 @@ async fn steps(world: &World, agents: &[AgentId], parent: &TaskId, probe: &mut P
         probe.call("reap, of 10,000", ports.agents.reap(reap)).await?;
         probe.call("expired", ports.tasks.expired(silent, 500)).await?;
         probe.call("trim", ports.events.trim(silent, 500)).await?;
-        probe.call("prune", ports.tasks.prune(silent, 500)).await?;
+        probe.call("prune", ports.tasks.prune(silent, 500, silent)).await?;
     }
     Ok(())
 }

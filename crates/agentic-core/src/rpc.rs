@@ -182,7 +182,7 @@ calls! {
         "tasks.requeue" TasksRequeue requeue(&id: TaskId, now: Timestamp) -> Task => now;
         "tasks.expired" TasksExpired expired(now: Timestamp, limit: usize) -> Vec<(Task, Attempt)> => now;
         "tasks.history" TasksHistory history(&id: TaskId, after: EventId, limit: usize) -> Vec<Event>;
-        "tasks.prune" TasksPrune prune(before: Timestamp, limit: usize) -> usize;
+        "tasks.prune" TasksPrune prune(before: Timestamp, limit: usize, now: Timestamp) -> usize => now;
     }
     agents: AgentRegistry {
         "agents.register" AgentsRegister register(register: Register) -> AgentInfo => register.now;

@@ -84,7 +84,7 @@ impl Outbox {
     }
 
     /// Deletes at most `limit` of the oldest events of the store, and folds as much of its ledger, as far as they are
-    /// older than they are kept and were handed on; answers how many.
+    /// older than they are kept and were handed on; answers the larger of the two numbers.
     ///
     /// # Errors
     /// `Unavailable`.

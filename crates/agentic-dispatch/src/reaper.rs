@@ -249,7 +249,7 @@ impl Reaper {
         }
         let (ports, policy) = (self.fleet.ports(), self.fleet.policy());
         for _ in 0..STEP.1 {
-            let tasks = ports.tasks.prune(now.minus(policy.keep_tasks), STEP.0).await?;
+            let tasks = ports.tasks.prune(now.minus(policy.keep_tasks), STEP.0, now).await?;
             let mut events = ports.events.trim(now.minus(policy.keep_events), STEP.0).await?;
             for outbox in self.fleet.outboxes() {
                 events = events.max(outbox.trim(now, STEP.0).await?);

@@ -115,14 +115,15 @@ impl EventLog for RedisStore {
             }
         }
         // The ledger is kept as long as the log.
-        let mut left = limit;
+        let (mut folded, mut more) = (0, true);
         loop {
-            let step = left.min(FOLD);
+            let step = if more { FOLD.min(limit - folded) } else { 0 };
             let args = Args::timeless().time(before).value(step).value(FOLD);
             let mut reply = self.ask(&script::FOLD, args).await?;
-            let (folded, over) = (reply.parse::<usize>()?, reply.parse::<usize>()?);
-            left = if folded < step { 0 } else { left - folded };
-            if left == 0 && over < FOLD {
+            let (some, over) = (reply.parse::<usize>()?, reply.parse::<usize>()?);
+            folded += some;
+            more = more && some == step && folded < limit;
+            if !more && over < FOLD {
                 break;
             }
         }
@@ -133,6 +134,6 @@ impl EventLog for RedisStore {
             let seen = self.ask(&script::FORGET_JOBS, args).await?.parse::<usize>()?;
             left = if seen < step { 0 } else { left - seen };
         }
-        Ok(trimmed)
+        Ok(trimmed.max(folded))
     }
 }

@@ -470,9 +470,9 @@ impl TaskStore for RedisStore {
         }
     }
 
-    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize> {
+    async fn prune(&self, before: Timestamp, limit: usize, now: Timestamp) -> Result<usize> {
         // What waits to be released must not find another task under the name of one that is gone.
-        self.drain(before).await?;
+        self.drain(now).await?;
         let (mut deleted, mut last) = (0, None);
         while deleted < limit {
             let step = STEP.min(limit - deleted);

@@ -39,9 +39,9 @@ fn trim(rows: &mut SqliteRows<'_>, before: Timestamp, limit: usize) -> Result<us
         rows.sql.execute(TRIM, [last])?;
         rows.sql.execute(TRIMMED, [last])?;
     }
-    fold::fold(rows.sql, before, limit)?;
+    let folded = fold::fold(rows.sql, before, limit)?;
     job::forget(rows.sql, before, limit)?;
-    Ok(old.len())
+    Ok(old.len().max(folded))
 }
 
 impl SqliteStore {

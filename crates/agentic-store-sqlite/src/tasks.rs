@@ -272,7 +272,7 @@ impl TaskStore for SqliteStore {
         .await
     }
 
-    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize> {
+    async fn prune(&self, before: Timestamp, limit: usize, _: Timestamp) -> Result<usize> {
         self.write(move |rows| {
             rows.forget()?;
             let ids: Vec<String> = rows.sql.all(PRUNABLE, (before.millis(), count(limit)), column::get)?;

@@ -278,6 +278,7 @@ macro_rules! registry {
                 a_ledger_is_read_newest_first,
                 a_ledger_is_paged,
                 what_was_folded_is_an_opening_balance,
+                a_trim_tells_of_the_longer_of_the_two,
                 a_fold_that_is_cut_off_still_adds_up,
             }
             assign {

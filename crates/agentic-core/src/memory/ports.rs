@@ -223,7 +223,7 @@ impl TaskStore for Memory {
         })
     }
 
-    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize> {
+    async fn prune(&self, before: Timestamp, limit: usize, _: Timestamp) -> Result<usize> {
         self.step(|state| {
             let open = |id: &TaskId| state.tasks.get(id).is_some_and(|row| !row.task.status.is_final());
             let prunable = |row: &&crate::machine::TaskRow| {
@@ -439,10 +439,9 @@ impl EventLog for Memory {
                 state.trimmed = last.id;
             }
             state.events.drain(..old);
-            // As much of the ledger, so that it grows no more than the log does.
-            state.fold(before, limit);
+            let folded = state.fold(before, limit);
             state.forget_jobs(before, limit);
-            Ok(old)
+            Ok(old.max(folded))
         })
     }
 }

@@ -141,13 +141,15 @@ impl State {
 
     /// Folds at most `limit` of the oldest entries from before `before` into the opening balance, so that the meters
     /// still are the sum of both. What stands in buckets that stopped counting before it is taken out of both instead:
-    /// nobody reads it any more.
-    pub(super) fn fold(&mut self, before: Timestamp, limit: usize) {
-        for _ in 0..limit {
+    /// nobody reads it any more. Answers how many.
+    pub(super) fn fold(&mut self, before: Timestamp, limit: usize) -> usize {
+        let mut folded = 0;
+        while folded < limit {
             let Some(oldest) = self.entries.first_entry().filter(|entry| entry.get().at < before) else {
                 break;
             };
             let (number, entry) = oldest.remove_entry();
+            folded += 1;
             if let Some(own) = self.entries_of.get_mut(&entry.agent_id) {
                 own.remove(&number);
             }
@@ -166,6 +168,7 @@ impl State {
                 self.meters.remove(&at);
             }
         }
+        folded
     }
 
     /// A page of an agent's entries, newest first.

@@ -94,9 +94,9 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable`.
     async fn wait(&self, cursor: EventId, timeout: Duration) -> Result<bool>;
 
-    /// Deletes at most `limit` of the oldest events from before `before`; answers how many. As many entries of the
-    /// ledger that stands beside the log are folded, and its meters still add up
-    /// (`a_fold_that_is_cut_off_still_adds_up`).
+    /// Deletes at most `limit` of the oldest events from before `before`, and folds at most as many entries of the
+    /// ledger that stands beside the log, whose meters still add up (`a_fold_that_is_cut_off_still_adds_up`). Answers
+    /// the larger of the two numbers: below `limit`, nothing is left to do (`a_trim_tells_of_the_longer_of_the_two`).
     ///
     /// # Errors
     /// `Unavailable`.

@@ -388,9 +388,9 @@ pub trait TaskStore: fmt::Debug + Send + Sync + 'static {
     async fn history(&self, id: &TaskId, after: EventId, limit: usize) -> Result<Vec<Event>>;
 
     /// Deletes at most `limit` tasks that ended before `before` and that no open task depends on, with their
-    /// attempts; answers how many.
+    /// attempts; answers how many. Where releases of dependents are still to be done, they come first, at `now`.
     ///
     /// # Errors
     /// `Unavailable`.
-    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize>;
+    async fn prune(&self, before: Timestamp, limit: usize, now: Timestamp) -> Result<usize>;
 }

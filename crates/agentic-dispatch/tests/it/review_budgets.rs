@@ -126,7 +126,8 @@ async fn a_task_with_the_id_of_a_pruned_one_runs() {
             let started = world.start_assigned(&agent).await;
             world.complete(&started[0], true).await;
             world.pass(1);
-            assert_eq!(world.fleet.ports().tasks.prune(world.now(), 10).await.unwrap(), 1, "{}", task.id);
+            let pruned = world.fleet.ports().tasks.prune(world.now(), 10, world.now()).await.unwrap();
+            assert_eq!(pruned, 1, "{}", task.id);
         }
         assert_eq!(world.fleet.allowances().usage(&agent.id).await.unwrap().jobs_started.get(), 2);
     }

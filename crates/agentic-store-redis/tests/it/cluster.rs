@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agentic_core::limit::{Limit, Meter, Scope, Window};
+use agentic_store_redis::{RedisStore, Safety};
 use agentic_testkit::{
     Fixture,
     given::{assign, beat, create, dispatched, done, end, figures, finish, id, job, limited, t, task},
@@ -96,6 +97,36 @@ async fn a_cluster_agrees_with_memory() {
     }
 }
 
+/// Which node the only fleet is on.
+async fn home(nodes: &[Server]) -> usize {
+    let mut homes = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        if node.command("DBSIZE", &[]).await.as_i64().unwrap() > 0 {
+            homes.push(index);
+        }
+    }
+    let [home] = homes[..] else { panic!("{homes:?}") };
+    home
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_node_that_is_checked_is_the_one_of_the_fleet() {
+    let (nodes, url) = cluster().await;
+    let options = options();
+    Fixture::new(connect(&url, options.clone()).await.ports()).create(task("t")).await;
+    let home = home(&nodes).await;
+    for is_safe in [true, false] {
+        for (index, node) in nodes.iter().enumerate() {
+            let save = if (index == home) == is_safe { "3600 1" } else { "" };
+            node.command("CONFIG", &["SET", "save", save]).await;
+        }
+        for _ in 0..6 {
+            let opened = RedisStore::connect(&url, options.clone().safety(Safety::Refuse)).await;
+            assert_eq!(opened.is_ok(), is_safe, "{:?}", opened.err());
+        }
+    }
+}
+
 /// Puts a slot between two nodes, as every reshard does.
 async fn open_slot(slot: &str, source: &Server, target: &Server) {
     for (node, state, other) in [(target, "IMPORTING", source), (source, "MIGRATING", target)] {
@@ -126,13 +157,7 @@ async fn a_fleet_pauses_while_its_slot_moves_and_goes_on() {
     fx.create(task("before")).await;
     let log = fx.events.clone();
     let waits = tokio::spawn(async move { log.wait(1, Duration::from_mins(1)).await });
-    let mut homes = Vec::new();
-    for (index, node) in nodes.iter().enumerate() {
-        if node.command("DBSIZE", &[]).await.as_i64().unwrap() > 0 {
-            homes.push(index);
-        }
-    }
-    let [home] = homes[..] else { panic!("{homes:?}") };
+    let home = home(&nodes).await;
     let (source, target) = (&nodes[home], &nodes[(home + 1) % 3]);
     let key = source.command("RANDOMKEY", &[]).await.into_string().unwrap();
     let slot = source.command("CLUSTER", &["KEYSLOT", &key]).await.as_i64().unwrap().to_string();

@@ -8,14 +8,15 @@ use agentic_core::{
     error::Error,
     limit::{Limit, Meter, Scope, Window},
     port::{CreateMany, ExpiredJobs},
-    task::NewTask,
+    task::{NewTask, TaskStatus},
 };
 use agentic_store_redis::{RedisStore, Safety};
 use agentic_testkit::{
     Fixture,
     fixture::at_once,
     given::{
-        asking, assign, beat, dispatched, done, end, figures, finish, heartbeat, id, job, limited, t, task,
+        after, asking, assign, beat, dispatched, done, end, figures, finish, heartbeat, id, job, limited, t,
+        task,
     },
 };
 
@@ -230,4 +231,17 @@ async fn a_dropped_store_closes_its_connections() {
     drop((store, ports));
     // The one that asks is the only one.
     server.until("CLIENT", &["LIST"], |list| list.lines().count() == 1).await;
+}
+
+#[tokio::test]
+async fn what_a_completion_left_is_released_by_a_pruning_at_its_own_time() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options().prefix("agentic")).await.ports());
+    fx.create(task("a")).await;
+    fx.create(after("b", &["a"])).await;
+    // As a server that died after the step that completed the other one left it.
+    server.command("RPUSH", &["agentic:releases", "b"]).await;
+    assert_eq!(fx.tasks.prune(t(1), 10, t(50)).await.unwrap(), 0);
+    let released = fx.task("b", t(50)).await;
+    assert_eq!((released.status, released.updated_at), (TaskStatus::Pending, t(50)));
 }

@@ -23,15 +23,17 @@ const MAX_DUE: usize = 1_000;
 
 /// Folds at most `limit` of the oldest entries from before `before` into the opening balance, so that the meters still
 /// are the sum of both. What stands in buckets that stopped counting before it is taken out of the meters instead:
-/// nobody reads it any more; so is what was folded while its bucket still counted.
-pub(crate) fn fold(sql: Sql<'_>, before: Timestamp, limit: usize) -> Result<()> {
+/// nobody reads it any more; so is what was folded while its bucket still counted. Answers how
+/// many.
+pub(crate) fn fold(sql: Sql<'_>, before: Timestamp, limit: usize) -> Result<usize> {
     let oldest = sql.all(OLDEST_ENTRIES, [count(limit)], |columns| {
         Ok((columns.get::<i64>()?, columns.at()?, columns.json::<Vec<MoveRecord>>()?))
     })?;
     let (mut opening, mut meters, mut last) = (BTreeMap::new(), Meters::default(), None);
     let mut emptied: BTreeSet<(MeterKey, i64)> = BTreeSet::new();
+    let mut folded = 0;
     for (id, _, moves) in oldest.into_iter().take_while(|(_, at, _)| *at < before) {
-        last = Some(id);
+        (last, folded) = (Some(id), folded + 1);
         for movement in moves.into_iter().map(log::read_move) {
             if movement.key.window.frees_at(movement.bucket).is_some_and(|at| at <= before) {
                 meters.add(&Move { delta: movement.delta.saturating_neg(), ..movement.clone() });
@@ -56,7 +58,7 @@ pub(crate) fn fold(sql: Sql<'_>, before: Timestamp, limit: usize) -> Result<()> 
     for (key, bucket) in emptied {
         sql.execute(FORGET_METER, key_params(&key, bucket))?;
     }
-    Ok(())
+    Ok(folded)
 }
 
 fn key_params(key: &MeterKey, bucket: i64) -> (String, &'static str, String, i64) {

@@ -167,7 +167,7 @@ async fn a_pruned_task_leaves_nothing_behind() {
         now: t(1),
     };
     ports.tasks.cancel(cancel).await.unwrap();
-    assert_eq!(ports.tasks.prune(t(9), 10).await.unwrap(), 1);
+    assert_eq!(ports.tasks.prune(t(9), 10, t(99)).await.unwrap(), 1);
     for table in ["tasks", "task_texts", "attempts", "dependencies"] {
         assert_eq!(world.count(table), 0, "{table}");
     }

@@ -30,7 +30,7 @@ pub async fn a_task_with_the_id_of_a_pruned_one_is_assigned(fx: &Fixture) {
         let task = fx.take(Assign { admission, ..assign }).await.unwrap();
         assert_eq!((task.attempt, task.status), (1, TaskStatus::InProgress));
         accepted(fx.ledger.finish(finish(end(&job("a", 1), "w", done(""), t(begin + 2)), None)).await);
-        assert_eq!(fx.tasks.prune(t(begin + 3), 10).await.unwrap(), 1);
+        assert_eq!(fx.tasks.prune(t(begin + 3), 10, t(begin + 3)).await.unwrap(), 1);
     }
     assert_eq!(fx.used(&limits[0], t(300)).await, (3, 0));
 }

@@ -106,6 +106,28 @@ pub async fn what_was_folded_is_an_opening_balance(fx: &Fixture) {
     assert_eq!(fx.job(&nth(7)).await.gross(), n(5));
 }
 
+/// Where there is more of the ledger than of the log, a trim says how much of it it folded: who goes on until it answers
+/// less than asked for is through with both.
+pub async fn a_trim_tells_of_the_longer_of_the_two(fx: &Fixture) {
+    let limits = [daily_tokens("w", 1_000)];
+    fx.spent(&nth(0), &limits, 0, t(1)).await;
+    for tokens in 1..=6 {
+        fx.allowances.report(report(&nth(0), "w", figures(tokens, 0), t(2))).await.unwrap();
+    }
+    let entries = page(fx, "w", None, 99).await.entries.len();
+    assert!(entries > 2 * fx.log().await.len(), "{entries} entries");
+    let mut folded = 0;
+    loop {
+        let some = fx.events.trim(t(3), 2).await.unwrap();
+        folded += some;
+        if some < 2 {
+            break;
+        }
+    }
+    assert_eq!((folded, page(fx, "w", None, 99).await.entries.len()), (entries, 0));
+    assert!(fx.allowances.verify().await.unwrap().is_empty());
+}
+
 /// A fold that is cut off among entries that balance leaves the meters as the sum of what is left.
 pub async fn a_fold_that_is_cut_off_still_adds_up(fx: &Fixture) {
     let limits = [daily_jobs("w", 9)];

@@ -29,9 +29,9 @@ pub async fn prune_deletes_what_is_long_over(fx: &Fixture) {
     fx.create_all(vec![keyed.clone(), task("later"), task("open")], t(0)).await;
     cancel(fx, "gone", 6).await;
     cancel(fx, "later", 7).await;
-    assert_eq!(fx.tasks.prune(t(5), 10).await.unwrap(), 0, "before, not at");
-    assert_eq!(fx.tasks.prune(t(7), 10).await.unwrap(), 2);
-    assert_eq!(fx.tasks.prune(t(7), 10).await.unwrap(), 0);
+    assert_eq!(fx.tasks.prune(t(5), 10, t(99)).await.unwrap(), 0, "before, not at");
+    assert_eq!(fx.tasks.prune(t(7), 10, t(99)).await.unwrap(), 2);
+    assert_eq!(fx.tasks.prune(t(7), 10, t(99)).await.unwrap(), 0);
     for name in ["done", "gone"] {
         not_found(fx.tasks.get(&id(name), t(9)).await, Kind::Task, name);
         not_found(fx.tasks.history(&id(name), 0, 9).await, Kind::Task, name);
@@ -48,9 +48,9 @@ pub async fn prune_keeps_what_is_depended_on(fx: &Fixture) {
     let job = fx.running("a", "w").await;
     fx.create_all(vec![after("b", &["a"])], t(1)).await;
     accepted(fx.ledger.finish(finish(end(&job, "w", done(""), t(5)), None)).await);
-    assert_eq!(fx.tasks.prune(t(99), 10).await.unwrap(), 0);
+    assert_eq!(fx.tasks.prune(t(99), 10, t(99)).await.unwrap(), 0);
     cancel(fx, "b", 6).await;
-    assert_eq!(fx.tasks.prune(t(99), 10).await.unwrap(), 2);
+    assert_eq!(fx.tasks.prune(t(99), 10, t(99)).await.unwrap(), 2);
 }
 
 /// A step deletes at most as many as asked for, the oldest first.
@@ -59,9 +59,9 @@ pub async fn a_pruning_is_bounded(fx: &Fixture) {
         fx.create_all(vec![task(name)], t(secs)).await;
         cancel(fx, name, 5).await;
     }
-    assert_eq!(fx.tasks.prune(t(9), 2).await.unwrap(), 2);
+    assert_eq!(fx.tasks.prune(t(9), 2, t(99)).await.unwrap(), 2);
     assert_eq!(fx.task("a", t(9)).await.status, TaskStatus::Cancelled);
-    assert_eq!(fx.tasks.prune(t(9), 2).await.unwrap(), 1);
+    assert_eq!(fx.tasks.prune(t(9), 2, t(99)).await.unwrap(), 1);
 }
 
 /// Nothing is left of the jobs of a pruned task when its events are trimmed too: not of the first attempt, nor of the last.
@@ -76,7 +76,7 @@ pub async fn a_pruned_task_leaves_no_job(fx: &Fixture) {
         let job = fx.job(job).await;
         assert_eq!(job.ended_at, Some(if job.id == first { t(1) } else { t(4) }));
     }
-    assert_eq!(fx.tasks.prune(t(5), 10).await.unwrap(), 1);
+    assert_eq!(fx.tasks.prune(t(5), 10, t(99)).await.unwrap(), 1);
     while fx.events.trim(t(5), 100).await.unwrap() > 0 {}
     for job in [&first, &second] {
         assert_eq!(fx.allowances.job(job).await.unwrap(), None, "{job}");
@@ -123,6 +123,6 @@ pub async fn pruning_leaves_the_meters(fx: &Fixture) {
     fx.take(crate::given::limited(assign, std::slice::from_ref(&limit), 10)).await.unwrap();
     let ending = finish(end(&job, "w", done(""), t(5)), Some(figures(30, 0)));
     accepted(fx.ledger.finish(ending).await);
-    assert_eq!(fx.tasks.prune(t(9), 10).await.unwrap(), 1);
+    assert_eq!(fx.tasks.prune(t(9), 10, t(99)).await.unwrap(), 1);
     assert_eq!(fx.used(&limit, t(9)).await, (30, 0));
 }

@@ -158,7 +158,7 @@ impl Generator {
             Kind::Prune => {
                 let age = if self.chance(50) { 0 } else { self.rng.u64(0..5_000) };
                 let before = now.minus(Duration::from_secs(age));
-                Ok(Call::TasksPrune { before, limit: self.rng.usize(1..4) })
+                Ok(Call::TasksPrune { before, limit: self.rng.usize(1..4), now })
             }
             Kind::Read => self.read(left, now).await,
             Kind::Progress | Kind::Edit | Kind::Defer | Kind::Block | Kind::Cancel | Kind::Requeue => {
