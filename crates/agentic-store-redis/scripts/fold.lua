@@ -16,10 +16,18 @@ local function take_out(field, delta)
 end
 
 local oldest = limit ~= '0' and redis.call('XRANGE', P .. 'entries', '-', '+', 'COUNT', limit) or {}
+local changes = {}
 for _, entry in ipairs(oldest) do
   local cells = entry[2]
   if tonumber(cells[4]) >= before then break end
-  for _, item in ipairs(cjson.decode(cells[12])) do
+  changes[#changes + 1] = cjson.decode(cells[12])
+  folded[#folded + 1] = entry[1]
+  agents[cells[8]] = true
+end
+-- First what takes no memory: Redis lets a script that has written go on when memory is short.
+chunked('XDEL', P .. 'entries', folded)
+for _, items in ipairs(changes) do
+  for _, item in ipairs(items) do
     local field, delta, frees_at = item[1], n(item[2]), item[3]
     if frees_at ~= 0 and frees_at <= before then
       take_out(field, delta)
@@ -28,10 +36,7 @@ for _, entry in ipairs(oldest) do
       if frees_at ~= 0 then redis.call('ZADD', P .. 'opening:due', n(frees_at), field) end
     end
   end
-  folded[#folded + 1] = entry[1]
-  agents[cells[8]] = true
 end
-chunked('XDEL', P .. 'entries', folded)
 if #folded > 0 then
   local ms, seq = string.match(folded[#folded], '^(%d+)-(%d+)$')
   for agent in pairs(agents) do

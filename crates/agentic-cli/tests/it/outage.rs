@@ -163,13 +163,21 @@ fn flushed_scripts_and_killed_clients_are_not_noticed() {
 fn what_redis_cannot_do_is_told_by_its_name() {
     let fleet = Fleet::start();
     let (redis, sandbox) = (&fleet.redis, &fleet.served.sandbox);
+    let waiting: Vec<String> =
+        (0..150).map(|n| format!("{{\"title\": \"{n}\", \"labels\": [\"nobody\"]}}")).collect();
+    let file = sandbox.home("waiting.jsonl");
+    fs::write(&file, waiting.join("\n")).unwrap();
+    sandbox.ok(&["submit", "--from", file.to_str().unwrap()]);
     let tell = |word: &str, means: &str| {
         let refused = sandbox.run(&["--json", "submit", "x", "--id", word]);
         assert_eq!(refused.code, 5, "{word}: {refused:?}");
         let told: Value = serde_json::from_str(&refused.err).unwrap();
         assert!(told["error"].as_str().unwrap().contains(&format!("{means} ({word})")), "{told}");
         assert!(told["hints"][0].as_str().unwrap().contains("/readyz"), "{told}");
-        assert_eq!(sandbox.run(&["list"]).code, 0, "reads go on");
+        // More than one page.
+        let listed = sandbox.run(&["--json", "list", "--limit", "1000"]);
+        let tasks: Vec<Value> = serde_json::from_str(&listed.out).unwrap_or_else(|_| panic!("{listed:?}"));
+        assert!(tasks.len() > 150, "{} tasks are read", tasks.len());
     };
     redis.command(&["CONFIG", "SET", "maxmemory", "1mb"]);
     tell("OOM", "out of memory");

@@ -172,8 +172,9 @@ local function drain()
   local key = P .. 'releases'
   local next = redis.call('LRANGE', key, 0, RELEASES - 1)
   if #next == 0 then return 0 end
-  for _, id in ipairs(next) do release(id) end
+  -- First what takes no memory: Redis lets a script that has written go on when memory is short.
   redis.call('LTRIM', key, #next, -1)
+  for _, id in ipairs(next) do release(id) end
   return redis.call('LLEN', key)
 end
 

@@ -2,18 +2,22 @@
 
 use std::{io::Write, net::TcpStream, time::Duration};
 
-use agentic_core::{error::Error, task::TaskStatus};
-use agentic_testkit::{Fixture, given::task};
+use agentic_core::{
+    error::Error,
+    port::CancelTask,
+    task::{NewTask, Page, TaskCursor, TaskFilter, TaskStatus},
+};
+use agentic_testkit::{
+    Fixture,
+    given::{after, create, done, end, figures, finish, id, t, task},
+};
 
 use crate::server::{Server, connect, options};
 
 /// Creates tasks, whose names begin with `name`, until the server takes one again.
 pub(crate) async fn until_it_is_back(fx: &Fixture, name: &str) {
     for attempt in 0..400 {
-        let create = agentic_testkit::given::create(
-            vec![task(&format!("{name}-{attempt}"))],
-            agentic_testkit::given::t(0),
-        );
+        let create = create(vec![task(&format!("{name}-{attempt}"))], t(0));
         match fx.tasks.create_many(create).await {
             Ok(_) => return,
             Err(error) => assert!(error.is_retryable(), "{error:?}"),
@@ -86,7 +90,7 @@ async fn a_full_server_changes_nothing_and_says_so() {
     let fx = Fixture::new(connect(&server.url, options()).await.ports());
     fx.create(task("a")).await;
     server.command("CONFIG", &["SET", "maxmemory", "1mb"]).await;
-    let create = agentic_testkit::given::create(vec![task("b")], agentic_testkit::given::t(0));
+    let create = create(vec![task("b")], t(0));
     let refused = fx.tasks.create_many(create).await.unwrap_err();
     assert!(matches!(&refused, Error::Unavailable { .. }), "{refused:?}");
     assert_eq!(fx.tasks.counts().await.unwrap()[&TaskStatus::Pending], 1, "reads go on");
@@ -106,8 +110,7 @@ async fn a_server_that_cannot_write_says_so() {
     server.command("BGSAVE", &[]).await;
     let mut refused = None;
     for attempt in 0..10_000 {
-        let create =
-            agentic_testkit::given::create(vec![task(&format!("b-{attempt}"))], agentic_testkit::given::t(0));
+        let create = create(vec![task(&format!("b-{attempt}"))], t(0));
         refused = fx.tasks.create_many(create).await.err();
         if refused.is_some() {
             break;
@@ -142,13 +145,54 @@ async fn a_busy_server_says_so_and_goes_on() {
     until_it_is_back(&fx, "b").await;
 }
 
+/// Every task, a hundred at a time.
+async fn listed(fx: &Fixture) -> usize {
+    let (mut page, mut count) = (Page::first(100), 0);
+    loop {
+        let tasks = fx.tasks.list(&TaskFilter::default(), &page, t(9)).await.unwrap();
+        count += tasks.len();
+        let Some(last) = tasks.last() else { return count };
+        page.cursor = Some(TaskCursor { created_at: last.created_at, id: last.id.clone() });
+    }
+}
+
+#[tokio::test]
+async fn a_full_server_lists_all_and_can_be_emptied() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options()).await.ports());
+    let job = fx.running("first", "w").await;
+    // More than one step releases wait for it, and more than a page were created with it.
+    let dependents: Vec<NewTask> = (0..150).map(|n| after(&format!("b{n:03}"), &["first"])).collect();
+    fx.create_all(dependents, t(0)).await;
+    fx.create_all((0..150).map(|n| task(&format!("a{n:03}"))).collect(), t(0)).await;
+    for n in 0..150 {
+        let (status, reason) = (TaskStatus::Cancelled, String::new());
+        fx.tasks
+            .cancel(CancelTask { task: id(&format!("a{n:03}")), status, reason, now: t(1) })
+            .await
+            .unwrap();
+    }
+    let ending = finish(end(&job, "w", done(""), t(1)), Some(figures(1, 1)));
+    fx.ledger.finish(ending).await.unwrap();
+    server.command("CONFIG", &["SET", "maxmemory", "1mb"]).await;
+    let refused = fx.settings.put("a", Some("b".to_owned())).await.unwrap_err();
+    assert!(refused.to_string().contains("out of memory"), "{refused}");
+    assert_eq!(listed(&fx).await, 301);
+    assert_eq!(fx.tasks.prune(t(2), 500, t(99)).await.unwrap(), 150);
+    assert!(fx.events.trim(t(2), 5_000).await.unwrap() > 300);
+    assert_eq!(fx.tasks.counts().await.unwrap()[&TaskStatus::Pending], 150, "all were released before");
+    assert_eq!(listed(&fx).await, 151);
+    server.command("CONFIG", &["SET", "maxmemory", "0"]).await;
+    fx.check().await;
+}
+
 #[tokio::test]
 async fn a_replica_is_unavailable_to_writers() {
     let (primary, server) = (Server::start(&[]), Server::start(&[]));
     let fx = Fixture::new(connect(&server.url, options()).await.ports());
     connect(&primary.url, options()).await;
     server.command("REPLICAOF", &["127.0.0.1", &primary.port.to_string()]).await;
-    let create = agentic_testkit::given::create(vec![task("a")], agentic_testkit::given::t(0));
+    let create = create(vec![task("a")], t(0));
     let refused = fx.tasks.create_many(create).await.unwrap_err();
     assert!(refused.is_retryable(), "{refused:?}");
 }
