@@ -46,6 +46,8 @@ pub struct Sweep {
 #[derive(Debug, Default)]
 struct Memory {
     clocks: Option<(Timestamp, Duration)>,
+    /// The last sweep ended because a store was away.
+    was_away: bool,
     pruned_at: Option<Timestamp>,
 }
 
@@ -83,13 +85,27 @@ impl Reaper {
     ///
     /// An outage must not expire a healthy fleet: if the last sweep is older than a third of a lease, or wall and
     /// monotonic clock parted by more than 5 s, nothing expires for one lease, and agents with an expired attempt get
-    /// no work for two heartbeats (design §8). Whoever notices tells the reapers of the other servers: the time of its
-    /// sweep would make them believe that all was watched.
+    /// no work for two heartbeats (design §8). So it is after a sweep that a store which was away cut off: where
+    /// allowances live apart, nobody is heard without theirs. Whoever notices tells the reapers of the other servers:
+    /// the time of its sweep would make them believe that all was watched.
     ///
     /// # Errors
-    /// `Unavailable`; what was swept stays swept.
+    /// `Unavailable`; what was swept stays swept, and old records were dropped all the same.
     pub async fn sweep(&self) -> Result<Sweep> {
         let now = self.fleet.now();
+        let swept = self.watch(now).await;
+        let is_away = swept.as_ref().is_err_and(Error::is_retryable);
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).was_away = is_away;
+        // Whatever became of it: a store that is full takes nothing else until something is dropped.
+        let pruned = self.prune(now).await;
+        let sweep = swept?;
+        pruned?;
+        Ok(sweep)
+    }
+
+    async fn watch(&self, now: Timestamp) -> Result<Sweep> {
+        // Where allowances live apart and are away, nobody is heard, and what ended here would not be settled there.
+        self.fleet.ports().allowances.expired(ExpiredJobs { limit: 1, now }).await?;
         let held = self.is_held(now).await?;
         let mut sweep = Sweep { held, ..Sweep::default() };
         if !held {
@@ -99,7 +115,6 @@ impl Reaper {
         }
         self.fleet.ports().settings.put(LAST_SWEEP, Some(now.to_string())).await?;
         self.fleet.follow_limits(now).await?;
-        self.prune(now).await?;
         Ok(sweep)
     }
 
@@ -109,8 +124,9 @@ impl Reaper {
         let last = self.time(LAST_SWEEP).await?;
         let until = self.time(HOLD).await?;
         let drifted = self.has_drifted(now);
-        let unwatched =
-            last.is_some_and(|last| now.since(last) > policy.lease / 3 || last > now.plus(MAX_DRIFT));
+        let was_away = self.memory.lock().unwrap_or_else(PoisonError::into_inner).was_away;
+        let unwatched = was_away
+            || last.is_some_and(|last| now.since(last) > policy.lease / 3 || last > now.plus(MAX_DRIFT));
         if drifted || unwatched {
             self.fleet.begin_grace();
             tracing::warn!(drifted, unwatched, "the fleet was not watched: nothing expires for one lease");

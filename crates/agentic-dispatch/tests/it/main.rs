@@ -9,6 +9,7 @@ mod emitters;
 mod explaining;
 mod following;
 mod lifecycle;
+mod outages;
 mod outbox;
 mod reaping;
 mod reference;
