@@ -175,7 +175,6 @@ impl RedisStore {
                 "late" => return Ok(Answer::Late(reply)),
                 "full" => return Ok(Answer::Full(reply)),
                 "again" => {}
-                "behind" => return Err(Error::unavailable("redis, whose clock is far ahead of the call,")),
                 _ => return Ok(Answer::Said(reply)),
             }
         }

@@ -138,54 +138,45 @@ local function account(j, sign)
   later(write_held)
 end
 
--- How many reservations one step sees run out.
+-- How many reservations one step moves either way.
 local LAPSES = 200
 
--- How many of those that ran out it counts all the same, for a caller whose clock is behind.
-local BEHIND = 2000
-
--- What jobs hold that another caller, whose clock is ahead, saw run out, and that have not at `now`.
-local behind
+-- Moves open jobs from one set to the other.
+local function move_jobs(ids, from, to)
+  -- First what takes no memory: Redis lets a script that has written go on when memory is short.
+  chunked('ZREM', P .. from, ids)
+  local scores = {}
+  for _, id in ipairs(ids) do
+    local j = load_job(id)
+    if to == 'open' then
+      account(j, 1)
+      redis.call('HDEL', P .. 'job:' .. id, 'lapsed')
+    else
+      account(j, -1)
+      redis.call('HSET', P .. 'job:' .. id, 'lapsed', '1')
+    end
+    scores[#scores + 1] = j.expires_at
+    scores[#scores + 1] = id
+  end
+  chunked('ZADD', P .. to, scores)
+end
 
 -- Open jobs whose places are counted stand in `open`; those that were seen to have run out stand in `lapsed` and are
--- not counted. Moves those that ran out; answers nothing, or a reply when there are more than one step may move or count.
+-- not counted. Moves those that ran out, and back those that a caller whose clock is ahead saw run out; answers nothing,
+-- or a reply when there are more than one step may move.
 local function sweep()
-  local early = redis.call('ZCOUNT', P .. 'lapsed', '(' .. NOW, '+inf')
-  if early > BEHIND then return { 'behind' } end
-  if early == 0 then behind = {} end
-  local due = redis.call('ZRANGEBYSCORE', P .. 'open', '-inf', NOW, 'LIMIT', 0, LAPSES)
-  if #due == 0 then return nil end
-  local lapsed = {}
-  for _, id in ipairs(due) do
-    local j = load_job(id)
-    account(j, -1)
-    redis.call('HSET', P .. 'job:' .. id, 'lapsed', '1')
-    lapsed[#lapsed + 1] = j.expires_at
-    lapsed[#lapsed + 1] = id
-  end
-  chunked('ZREM', P .. 'open', due)
-  chunked('ZADD', P .. 'lapsed', lapsed)
-  return #due == LAPSES and { 'again' } or nil
+  local over = redis.call('ZRANGEBYSCORE', P .. 'open', '-inf', NOW, 'LIMIT', 0, LAPSES)
+  local early = redis.call('ZRANGEBYSCORE', P .. 'lapsed', '(' .. NOW, '+inf', 'LIMIT', 0, LAPSES)
+  move_jobs(over, 'open', 'lapsed')
+  move_jobs(early, 'lapsed', 'open')
+  return (#over == LAPSES or #early == LAPSES) and { 'again' } or nil
 end
-
-local function held_behind()
-  if not behind then
-    behind = {}
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lapsed', '(' .. NOW, '+inf', 'LIMIT', 0, BEHIND)) do
-      hold(load_job(id), 1, behind)
-    end
-  end
-  return behind
-end
-
-local NOTHING = { 0, 0, 0, 0 }
 
 -- What live jobs hold under a scope; only after `sweep` has answered nothing.
 local function held(scope)
   if not held_known[scope] then learn_held({ scope }) end
-  local row, more = held_known[scope], held_behind()[scope] or NOTHING
-  local tokens = (row[3] + more[3]) * HIGH + (row[4] + more[4])
-  return { active = row[1] + more[1], unstarted = row[2] + more[2], tokens = math.min(tokens, MAX) }
+  local row = held_known[scope]
+  return { active = row[1], unstarted = row[2], tokens = math.min(row[3] * HIGH + row[4], MAX) }
 end
 
 -- Whether two states of a job hold the same.
@@ -214,7 +205,6 @@ local function put_job(j, was)
   write(key, j, was)
   if open and was and not was_open then redis.call('ZREM', P .. 'ended', j.id) end
   if was_open and not open then redis.call('ZADD', P .. 'ended', j.ended_at, j.id) end
-  if stood == 'lapsed' then behind = nil end
 end
 
 local function cap_of(limit)

@@ -9,11 +9,14 @@ use agentic_testkit::{
     Fixture,
     fixture::at_once,
     given::{
-        admission, after, asking, create, done, end, figures, finish, id, job, report, start_job, t, task,
+        admission, after, asking, concurrent, done, end, figures, finish, id, job, report, start_job, t, task,
     },
 };
 
-use crate::server::{Server, connect, options};
+use crate::{
+    promises::calls_of,
+    server::{Server, connect, options},
+};
 
 /// More meters than one step reads.
 const METERS: u32 = 600;
@@ -143,21 +146,20 @@ async fn many_attempts_are_pruned_in_steps() {
     }
 }
 
-/// A call whose clock is far behind does not have thousands of reservations counted again.
+/// What a clock that is ahead saw run out is counted again, once, when it has gone back.
 #[tokio::test]
-async fn a_clock_that_is_far_behind_is_told() {
+async fn a_clock_that_goes_back_has_each_reservation_looked_at_once() {
     let server = Server::start(&[]);
-    let fx = Fixture::new(connect(&server.url, options().prefix("b")).await.ports());
-    let later = t(100).millis().to_string();
-    let names: Vec<String> = (0..2_001).map(|number| format!("t{number}#1")).collect();
-    let pairs = names.iter().flat_map(|name| [later.as_str(), name]);
-    server.command("ZADD", &["b:lapsed"].into_iter().chain(pairs).collect::<Vec<_>>()).await;
-    assert_eq!(fx.load("w", t(100)).await, 0);
-    let behind = fx.allowances.active_jobs(&[id("w")], t(99)).await.unwrap_err();
-    assert!(behind.is_retryable(), "{behind:?}");
-    let claim = fx.admit(&job("t", 1), &[], 1, t(99)).await.unwrap_err();
-    assert!(claim.is_retryable(), "{claim:?}");
-    // It is no answer that a step changed anything for.
-    assert!(fx.allowances.job(&job("t", 1)).await.unwrap().is_none());
-    fx.tasks.create_many(create(vec![task("t")], t(0))).await.unwrap();
+    let fx = Fixture::new(connect(&server.url, options()).await.ports());
+    let (first, many) = (t(1), 450);
+    for number in 0..many {
+        fx.admit(&job(&format!("t{number}"), 1), &[concurrent("w", 1_000)], 1, first).await.unwrap();
+    }
+    assert_eq!(fx.load("w", t(86_400)).await, 0, "all ran out");
+    assert_eq!(fx.load("w", first).await, many, "none has");
+    let before = calls_of(&server, "hgetall").await;
+    assert_eq!(fx.load("w", first).await, many);
+    assert_eq!(calls_of(&server, "hgetall").await, before);
+    assert_eq!(fx.load("w", t(86_400)).await, 0);
+    assert!(fx.allowances.verify().await.unwrap().is_empty());
 }

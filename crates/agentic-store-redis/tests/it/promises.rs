@@ -25,7 +25,7 @@ use crate::server::{Server, connect, options};
 /// Longer than anything that these tests wait for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-async fn calls_of(server: &Server, command: &str) -> u64 {
+pub(crate) async fn calls_of(server: &Server, command: &str) -> u64 {
     let stats = server.command("INFO", &["commandstats"]).await.into_string().unwrap();
     let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
     line.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or(0)
