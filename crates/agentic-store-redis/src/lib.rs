@@ -36,6 +36,7 @@ mod script;
 mod settings;
 mod store;
 mod tasks;
+mod url;
 mod verify;
 
 pub use options::{RedisOptions, Safety};

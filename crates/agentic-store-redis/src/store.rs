@@ -16,7 +16,7 @@ use fred::{
     interfaces::ClientLike,
     types::{
         Builder, ClusterHash, CustomCommand, Value,
-        config::{Config, ReconnectPolicy, UnresponsiveConfig},
+        config::{ReconnectPolicy, UnresponsiveConfig},
         scripts::Script,
     },
 };
@@ -29,6 +29,7 @@ use crate::{
     error::{about, storage},
     options::RedisOptions,
     reply::{Reply, misshapen},
+    url,
 };
 
 /// The most steps in which one call sees reservations run out, 200 a step.
@@ -36,10 +37,6 @@ const MAX_SWEEPS: usize = 10_000;
 
 /// How many fields of a hash one step of a walk looks at.
 const WALK: &str = "1000";
-
-/// What a URL may begin with.
-const SCHEMES: [&str; 6] =
-    ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
 
 /// Every port of one fleet on one Redis; clones share it.
 #[derive(Debug, Clone)]
@@ -95,12 +92,7 @@ impl RedisStore {
     /// `Invalid` for a URL or a prefix that is none; `Unsupported` for a server that [`RedisOptions::safety`] refuses;
     /// `Unavailable` where there is no server.
     pub async fn connect(url: &str, options: RedisOptions) -> Result<Self> {
-        let known = url.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme));
-        let wrong = |why: &str| Error::invalid("store", format!("is no redis URL: {why}"));
-        if !known {
-            return Err(wrong(&format!("it must begin with one of {}://", SCHEMES.join("://, "))));
-        }
-        let config = Config::from_url(url).map_err(|error| wrong(error.details()))?;
+        let config = url::parse(url)?;
         let root = root(&options.prefix, config.server.is_clustered())?;
         let mut builder = Builder::from_config(config);
         builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2));
