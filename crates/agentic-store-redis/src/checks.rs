@@ -5,6 +5,7 @@ use fred::{
     clients::Client,
     interfaces::ClientLike,
     types::{ClusterHash, CustomCommand, Value},
+    util::redis_keyslot,
 };
 
 use crate::{error::about, options::Safety};
@@ -12,13 +13,13 @@ use crate::{error::about, options::Safety};
 /// The oldest server that the scripts run on.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// Looks at one server; refuses it or warns of it.
+/// Looks at the server on which the keys under `root` are; refuses it or warns of it.
 ///
 /// # Errors
 /// `Unsupported`, naming what to change; `Unavailable`.
-pub(crate) async fn check(client: &Client, safety: Safety) -> Result<()> {
-    let info = ask(client, "INFO", &[]).await?.into_string().unwrap_or_default();
-    let save = ask(client, "CONFIG", &["GET", "save"]).await.ok();
+pub(crate) async fn check(client: &Client, root: &str, safety: Safety) -> Result<()> {
+    let info = ask(client, root, "INFO", &[]).await?.into_string().unwrap_or_default();
+    let save = ask(client, root, "CONFIG", &["GET", "save"]).await.ok();
     let save = save.and_then(|answer| answer.into_array().pop()).and_then(Value::into_string);
     for wrong in faults(&info, save.as_deref()) {
         match safety {
@@ -29,8 +30,9 @@ pub(crate) async fn check(client: &Client, safety: Safety) -> Result<()> {
     Ok(())
 }
 
-async fn ask(client: &Client, command: &'static str, args: &[&str]) -> Result<Value> {
-    let command = CustomCommand::new_static(command, ClusterHash::Random, false);
+async fn ask(client: &Client, root: &str, command: &'static str, args: &[&str]) -> Result<Value> {
+    let command =
+        CustomCommand::new_static(command, ClusterHash::Custom(redis_keyslot(root.as_bytes())), false);
     let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
     client.custom(command, args).await.map_err(|error| about("the check of redis", error))
 }

@@ -116,7 +116,7 @@ impl RedisStore {
         let pool = builder.build_pool(options.pool).map_err(failed)?;
         let opening = tokio::time::timeout(connect, pool.init());
         opening.await.map_err(|_| Error::unavailable("redis"))?.map_err(failed)?;
-        checks::check(pool.next(), options.safety).await?;
+        checks::check(pool.next(), &root, options.safety).await?;
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,
