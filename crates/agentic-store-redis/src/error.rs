@@ -60,7 +60,7 @@ fn in_script(details: &str) -> &str {
 
 /// Whether a server said this: its errors begin with a word in capitals. What fred says of itself, under the same kind,
 /// is of a connection that broke under a command.
-fn is_reply(details: &str) -> bool {
+pub(crate) fn is_reply(details: &str) -> bool {
     details.split(' ').next().is_some_and(|word| word.chars().all(|c| c.is_ascii_uppercase()))
 }
 

@@ -36,6 +36,7 @@ mod script;
 mod settings;
 mod store;
 mod tasks;
+mod trouble;
 mod url;
 mod verify;
 

@@ -13,7 +13,7 @@ use agentic_core::{
 };
 use fred::{
     clients::{Client, Pool},
-    interfaces::ClientLike,
+    interfaces::{ClientLike, EventInterface},
     types::{
         Builder, ClusterHash, CustomCommand, Value,
         config::{ReconnectPolicy, UnresponsiveConfig},
@@ -29,6 +29,7 @@ use crate::{
     error::{about, storage},
     options::RedisOptions,
     reply::{Reply, misshapen},
+    trouble::{self, Trouble},
     url,
 };
 
@@ -48,6 +49,7 @@ pub struct RedisStore {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pool: Pool,
+    trouble: Arc<Trouble>,
     root: String,
     builder: Builder,
     pub(crate) options: RedisOptions,
@@ -117,9 +119,14 @@ impl RedisStore {
         let opening = tokio::time::timeout(connect, pool.init());
         opening.await.map_err(|_| Error::unavailable("redis"))?.map_err(failed)?;
         checks::check(pool.next(), &root, options.safety).await?;
+        let trouble = Arc::new(Trouble::default());
+        for client in pool.clients() {
+            tokio::spawn(trouble::listen(client.error_rx(), client.reconnect_rx(), Arc::downgrade(&trouble)));
+        }
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,
+                trouble,
                 root,
                 builder: follower,
                 options,
@@ -157,9 +164,8 @@ impl RedisStore {
         let values = args.into_values();
         for _ in 0..MAX_SWEEPS {
             let (keys, values) = (vec![self.inner.root.clone()], values.clone());
-            let answer: Value =
-                script.evalsha_with_reload(self.inner.pool.next(), keys, values).await.map_err(storage)?;
-            let mut reply = Reply::of(answer)?;
+            let answer = script.evalsha_with_reload(self.inner.pool.next(), keys, values).await;
+            let mut reply = Reply::of(answer.map_err(|error| self.inner.failed(error))?)?;
             match reply.text()?.as_str() {
                 "ok" => return Ok(Answer::Ok(reply)),
                 "nf" => return Ok(Answer::NotFound),
@@ -217,7 +223,11 @@ impl Inner {
         let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
         let args: Vec<String> =
             std::iter::once(self.key(key)).chain(args.iter().map(|&arg| arg.to_owned())).collect();
-        client.custom(command, args).await.map_err(storage)
+        client.custom(command, args).await.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: fred::error::Error) -> Error {
+        storage(self.trouble.explain(error))
     }
 
     /// A connection of its own, for commands that wait.

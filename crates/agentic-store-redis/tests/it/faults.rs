@@ -1,6 +1,6 @@
 //! What happens when the server goes away, forgets its scripts, or cannot write.
 
-use std::{io::Write, net::TcpStream, time::Duration};
+use std::{error::Error as _, io::Write, net::TcpStream, time::Duration};
 
 use agentic_core::{
     error::Error,
@@ -82,6 +82,30 @@ async fn killed_clients_connect_again() {
     fx.create(task("a")).await;
     server.command("CLIENT", &["KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     until_it_is_back(&fx, "b").await;
+}
+
+#[tokio::test]
+async fn a_password_that_was_changed_is_told() {
+    let mut server = Server::start(&["--requirepass", "first"]);
+    let url = |password: &str, port: u16| format!("redis://:{password}@127.0.0.1:{port}/0");
+    server.url = url("first", server.port);
+    let patience = Duration::from_millis(300);
+    let fx = Fixture::new(connect(&server.url, options().command_timeout(patience)).await.ports());
+    server.command("CONFIG", &["SET", "requirepass", "second"]).await;
+    server.url = url("second", server.port);
+    server.command("CLIENT", &["KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    let mut last = None;
+    for _ in 0..400 {
+        if let Err(error) = fx.tasks.counts().await {
+            assert!(error.is_retryable(), "{error:?}");
+            if error.source().is_some_and(|why| why.to_string().contains("WRONGPASS")) {
+                return;
+            }
+            last = Some(error);
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("nobody is told why: {last:?}");
 }
 
 #[tokio::test]
