@@ -8,7 +8,7 @@ use std::{
 use agentic_core::{
     attempt::Next,
     clock::{Clock, Timestamp},
-    error::Result,
+    error::{Error, Result},
     id::AgentId,
     port::Ports,
     task::Task,
@@ -38,6 +38,8 @@ struct Inner {
     desk: Arc<Desk>,
     /// Until then, agents with an expired and unreaped attempt are given no work.
     grace: Mutex<Timestamp>,
+    /// What the last sweep of this server found away.
+    trouble: Mutex<Option<Error>>,
 }
 
 impl Fleet {
@@ -67,6 +69,7 @@ impl Fleet {
             jitter: Mutex::new(jitter),
             desk: Arc::default(),
             grace: Mutex::new(Timestamp::MIN),
+            trouble: Mutex::default(),
         };
         let fleet = Self { inner: Arc::new(inner) };
         // Whoever starts after an outage may look before the reaper's first sweep does.
@@ -122,6 +125,16 @@ impl Fleet {
     /// A reaper; any number of them may run.
     pub fn reaper(&self) -> Reaper {
         Reaper::new(self.clone())
+    }
+
+    /// The store that the last sweep of this process's reapers found away or unable to write, if any; none before
+    /// the first.
+    pub fn trouble(&self) -> Option<Error> {
+        self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_trouble(&self, trouble: Option<Error>) {
+        *self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// Where agents wait for work.

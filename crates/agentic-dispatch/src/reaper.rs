@@ -98,9 +98,9 @@ impl Reaper {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).was_away = is_away;
         // Whatever became of it: a store that is full takes nothing else until something is dropped.
         let pruned = self.prune(now).await;
-        let sweep = swept?;
-        pruned?;
-        Ok(sweep)
+        let swept = swept.and_then(|sweep| pruned.map(|()| sweep));
+        self.fleet.set_trouble(swept.as_ref().err().filter(|error| error.is_retryable()).cloned());
+        swept
     }
 
     async fn watch(&self, now: Timestamp) -> Result<Sweep> {

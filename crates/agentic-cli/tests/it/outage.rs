@@ -181,7 +181,9 @@ fn what_redis_cannot_do_is_told_by_its_name() {
     };
     redis.command(&["CONFIG", "SET", "maxmemory", "1mb"]);
     tell("OOM", "out of memory");
+    fleet.until_ready(false);
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    fleet.until_ready(true);
     redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     tell("NOREPLICAS", "too few replicas");
     redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);

@@ -65,8 +65,13 @@ async fn a_store_that_takes_no_settings_is_emptied_all_the_same() {
     world.fleet.ports().tasks.cancel(cancel).await.unwrap();
     store.refuse(true);
     world.pass(5);
-    assert!(world.fleet.reaper().sweep().await.is_err());
+    let reaper = world.fleet.reaper();
+    assert!(reaper.sweep().await.is_err());
+    assert!(world.fleet.trouble().is_some(), "whoever asks whether the server is ready is told");
     assert!(matches!(world.fleet.tasks().get(&task.id).await, Err(Error::NotFound { .. })));
+    store.refuse(false);
+    reaper.sweep().await.unwrap();
+    assert!(world.fleet.trouble().is_none());
 }
 
 #[tokio::test]

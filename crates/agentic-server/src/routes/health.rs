@@ -17,10 +17,14 @@ pub(crate) async fn live() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// Whether it is worth sending requests here.
+/// Whether it is worth sending requests here: the store answers, and took what the last sweep wrote. A sweep writes at
+/// least its time, so that this costs nobody a write.
 pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, Failure> {
     if app.stop.is_cancelled() {
         return Err(Error::unavailable("a server that is shutting down").into());
     }
-    health(State(app)).await
+    match app.fleet.trouble() {
+        Some(trouble) => Err(trouble.into()),
+        None => health(State(app)).await,
+    }
 }
