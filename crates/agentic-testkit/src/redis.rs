@@ -2,12 +2,16 @@
 #![expect(clippy::missing_panics_doc, reason = "a test that has no server fails by panicking")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::ErrorKind,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// The environment variable that names a Redis for tests, in the place of one of their own.
@@ -82,12 +86,14 @@ pub fn fresh_name() -> String {
     format!("{}-{count}-{:08x}", std::process::id(), fastrand::u32(..))
 }
 
-/// A free port that a node of a cluster may have: it listens 10,000 above, too.
+/// A free port that a node of a cluster may have: it listens 10,000 above, too. None is given twice: a server takes its
+/// own only a moment later.
 fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
         let port = listener.local_addr().expect("a listener has an address").port();
-        if port <= u16::MAX - 10_000 {
+        if port <= u16::MAX - 10_000 && GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
             return port;
         }
     }
