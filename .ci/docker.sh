@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Docker for the time of one step: the engine that answers, else one that is installed, started and ended here. To be
-# sourced. Sets docker_found where there is one. Where root on Debian has none start, that is an error, unless
-# AGENTIC_CI_WITHOUT_DOCKER is set.
+# sourced. Sets docker_found where there is one. Where root on Debian may run one and none starts, that is an error,
+# unless AGENTIC_CI_WITHOUT_DOCKER is set.
 
 docker_found=
 docker_dir=
@@ -19,6 +19,10 @@ start_docker() {
   fi
   if [ "$(id -u)" -ne 0 ] || [ ! -e /etc/debian_version ]; then
     echo "warning: no Docker engine answers, and only root on Debian starts one here: no container is tested" >&2
+    return
+  fi
+  if ! unshare --mount true 2>/dev/null; then
+    echo "warning: this machine lets nobody run an engine (it makes no namespaces): no container is tested" >&2
     return
   fi
   if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
