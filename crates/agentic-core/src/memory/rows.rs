@@ -163,8 +163,15 @@ impl Rows for State {
     }
 
     fn put_job(&mut self, job: Job) -> Result<()> {
-        if let Some(before) = self.jobs.remove(&job.id) {
-            self.index_job(&before, false);
+        let before = self.jobs.remove(&job.id);
+        if let Some(before) = &before {
+            self.index_job(before, false);
+        }
+        let had_ended = before.and_then(|before| before.ended_at);
+        let stood = had_ended.is_some_and(|at| self.ended.remove(&(at, job.id.clone())));
+        // What retention has looked at is not looked at again.
+        if let Some(ended_at) = job.ended_at.filter(|_| stood || had_ended.is_none()) {
+            self.ended.insert((ended_at, job.id.clone()));
         }
         self.index_job(&job, true);
         self.jobs.insert(job.id.clone(), job);

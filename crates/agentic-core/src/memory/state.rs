@@ -97,16 +97,8 @@ impl State {
         }
     }
 
-    /// Adds a job to the indexes, or takes it out.
+    /// Adds an open job to the indexes, or takes it out.
     pub(super) fn index_job(&mut self, job: &Job, add: bool) {
-        if let Some(ended_at) = job.ended_at {
-            let ended = (ended_at, job.id.clone());
-            if add {
-                self.ended.insert(ended);
-            } else {
-                self.ended.remove(&ended);
-            }
-        }
         if !job.state.is_open() {
             return;
         }
