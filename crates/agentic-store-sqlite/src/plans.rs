@@ -195,6 +195,7 @@ fn statements() -> Vec<(String, String)> {
         ("counter", transaction::COUNTER),
         ("job", job::JOB),
         ("job's change", job::UPDATE_JOB),
+        ("job's terms", job::UPDATE_TERMS),
         ("job's end", job::DELETE_JOB),
         ("expired jobs", job::EXPIRED_JOBS),
         ("ended jobs", job::ENDED_JOBS),

@@ -46,11 +46,13 @@ static JOBS: Table = Table::new(
     "",
 );
 
-/// Its parameters are the first columns of [`JOBS`]; the others change only where a job is admitted anew
-/// or held against other limits.
+/// Its parameters are the first columns of [`JOBS`]; the others, but for the terms, change only where a job is admitted anew.
 pub(crate) const UPDATE_JOB: &str = "UPDATE OR ROLLBACK jobs SET state = ?3, outcome = ?4, tokens = ?5,
     expires_at = ?6, started_at = ?7, ended_at = ?8, stopped = ?9, unadmitted = ?10, late = ?11, usage = ?12
     WHERE task_id = ?1 AND attempt = ?2";
+/// What its lines are held against.
+pub(crate) const UPDATE_TERMS: &str =
+    "UPDATE OR ROLLBACK jobs SET terms = ?3 WHERE task_id = ?1 AND attempt = ?2";
 pub(crate) const DELETE_JOB: &str = "DELETE FROM jobs WHERE task_id = ?1 AND attempt = ?2";
 
 /// Ended jobs that may have no task here.
@@ -192,10 +194,15 @@ pub(crate) fn write<'a>(
         if let Some(before) = before {
             let same = before.admission == job.admission && before.admitted_at == job.admitted_at;
             let pinned = |line: &'a Line| (&line.model, line.price, &line.limits);
-            if same && before.lines.iter().map(pinned).eq(job.lines.iter().map(pinned)) {
+            if same {
                 cells.clear();
                 put_standing(&mut cells, job)?;
                 sql.execute(UPDATE_JOB, cells.params())?;
+                if !before.lines.iter().map(pinned).eq(job.lines.iter().map(pinned)) {
+                    cells.clear();
+                    cells.text(job.id.task.as_str()).int(job.id.attempt).json(&terms(job))?;
+                    sql.execute(UPDATE_TERMS, cells.params())?;
+                }
                 continue;
             }
             sql.execute(DELETE_JOB, (job.id.task.as_str(), job.id.attempt))?;
