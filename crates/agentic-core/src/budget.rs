@@ -80,6 +80,9 @@ pub struct Standing {
 pub struct Hold {
     /// Until when.
     pub until: Timestamp,
+    /// What was said, where that lies further away than a hold may last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<Timestamp>,
     /// Why, for people.
     pub reason: String,
 }

@@ -165,9 +165,10 @@ impl AllowanceService {
         let mut book = self.fleet.limits().await?;
         let plan = self.fleet.plan_of_use(&mut book, &subject, now).await?;
         let pinned = admitted.iter().flat_map(|job| &job.lines).find(|line| line.model == model);
-        let costs = figures.cost_micros.is_some()
-            || pinned.is_some_and(|line| line.price.is_some() || line.high.cost_micros.is_some());
-        let stop = plan.unpriced.filter(|_| !costs && !figures.tokens().is_zero());
+        let costs =
+            figures.cost_micros.is_some() || pinned.is_some_and(|line| line.high.cost_micros.is_some());
+        let price = pinned.map_or(plan.price, |line| line.price);
+        let stop = plan.unpriced(price, model.as_ref()).filter(|_| !costs && !figures.tokens().is_zero());
         let charge = Report {
             stop: stop.map(|refusal| format!("{refusal}; or report what it cost")),
             job: job.clone(),

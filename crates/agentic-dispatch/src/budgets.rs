@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agentic_core::{
+    amount::Amount,
     budget::{Budget, BudgetLimit, Hold, LONGEST_HOLD, Standing},
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
@@ -32,24 +33,41 @@ fn secs_of(secs: u32) -> Duration {
 
 /// Lets the window of a limit that is set again go on.
 fn go_on(limit: &mut BudgetLimit, stands: &BudgetLimit, i: usize, now: Timestamp) -> Result<()> {
+    let refuse = |field: &str, detail: String| Err(Error::invalid(format!("limits[{i}].{field}"), detail));
+    if limit.ends.is_some_and(|ends| ends <= now) && limit.ends != stands.ends {
+        return refuse("ends", "must be in the future".to_owned());
+    }
+    let used = stands.standing.as_ref().is_some_and(|s| !s.used.is_zero() || !s.reserved.is_zero());
+    let mut stands = stands.clone();
+    if stands.is_over(now) && stands.ends.is_none() && used {
+        // It went on by itself.
+        let window = stands.limit(Scope::Fleet).key.window;
+        stands.anchor = window.begins_at(window.bucket(now));
+    }
+    let named = limit.anchor.filter(|anchor| Some(*anchor) != stands.anchor);
     let Some(end) = stands.end().filter(|end| *end > now) else {
-        limit.anchor = limit.anchor.or(stands.anchor);
+        if named.is_none() {
+            (limit.anchor, limit.ends) = (stands.anchor, limit.ends.or(stands.ends));
+        }
         return Ok(());
     };
-    let named = limit.anchor.filter(|anchor| Some(*anchor) != stands.anchor);
-    let unused = stands.standing.as_ref().is_none_or(|s| s.used.is_zero() && s.reserved.is_zero());
-    if named.is_none() || !unused {
-        let sooner = BudgetLimit { ends: None, ..limit.clone() }.end().filter(|_| named.is_some());
-        if sooner.is_some_and(|sooner| sooner > end) {
-            let detail = format!(
-                "the present window has counted use and ends at {end}; its end can be brought forward, or be named once \
-                 the next window has begun"
-            );
-            return Err(Error::invalid(format!("limits[{i}].anchor"), detail));
-        }
-        limit.anchor = stands.anchor;
-        limit.ends = sooner.or(limit.ends).or(stands.ends);
+    if named.is_some() && !used {
+        return Ok(());
     }
+    let sooner = BudgetLimit { ends: None, ..limit.clone() }.end().filter(|_| named.is_some());
+    if sooner.is_some_and(|sooner| sooner > end) {
+        let detail = format!(
+            "the present window has counted use and ends at {end}; its end can be brought forward, or be named once the \
+             next window has begun"
+        );
+        return refuse("anchor", detail);
+    }
+    limit.anchor = stands.anchor;
+    limit.ends = if used {
+        [sooner, limit.ends, stands.ends].into_iter().flatten().min()
+    } else {
+        limit.ends.or(stands.ends)
+    };
     Ok(())
 }
 
@@ -123,13 +141,16 @@ impl AllowanceService {
     /// `Unavailable`.
     pub async fn hold(&self, scope: &Scope, until: Timestamp, reason: &str) -> Result<()> {
         let now = self.fleet.now();
-        let until = until.min(now.plus(LONGEST_HOLD));
+        let named = until;
+        let until = named.min(now.plus(LONGEST_HOLD));
         if until <= now {
             return Ok(());
         }
-        let hold = Hold { until, reason: reason.to_owned() };
+        let further = (named > until).then_some(named);
+        let hold = Hold { until, named: further, reason: reason.to_owned() };
         self.change(scope, |mut budget| {
-            if budget.held_at(now).is_some_and(|stands| stands.until >= until) {
+            // What was cut to the longest hold is not begun anew each time it is said.
+            if budget.held_at(now).is_some_and(|stands| stands.named.unwrap_or(stands.until) >= named) {
                 return Ok(None);
             }
             let can_be = |limit: &BudgetLimit| {
@@ -192,10 +213,13 @@ impl AllowanceService {
         for ((limit, key), reading) in limits.zip(&keys).zip(readings) {
             let newest = reading.buckets.last().map_or_else(|| key.window.bucket(now), |(bucket, _)| *bucket);
             let unbegun = matches!(key.window, Window::Anchored { .. }) && limit.anchor.is_none();
+            // What was counted in a window that was cut short is not of the next one.
+            let cut = limit.ends.is_some() && limit.is_over(now);
+            let end = limit.end().filter(|end| *end > now);
             limit.standing = Some(Standing {
-                used: reading.used,
+                used: if cut { Amount::ZERO } else { reading.used },
                 reserved: reading.reserved,
-                resets_at: limit.end().or_else(|| key.window.frees_at(newest).filter(|_| !unbegun)),
+                resets_at: end.or_else(|| key.window.frees_at(newest).filter(|_| !unbegun && !cut)),
                 would_refuse: limit.shadow.then(|| self.fleet.shadows().would_refuse(key)),
             });
         }

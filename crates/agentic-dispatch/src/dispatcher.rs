@@ -172,6 +172,15 @@ impl Dispatcher {
     /// # Errors
     /// Whatever a port answers that is no refusal; what was given stays given.
     pub async fn tick(&self) -> Result<Tick> {
+        let revision = self.fleet.ports().allowances.limits_revision().await?;
+        let tick = self.look().await?;
+        if tick.dispatched > 0 && self.fleet.ports().allowances.limits_revision().await? != revision {
+            self.fleet.follow_anew();
+        }
+        Ok(tick)
+    }
+
+    async fn look(&self) -> Result<Tick> {
         let ports = self.fleet.ports();
         let now = self.fleet.now();
         for _ in 0..PROMOTE.1 {
@@ -226,7 +235,10 @@ impl Dispatcher {
             }
             // A lane that is parked is done with for this tick; what goes on in a lane is bounded.
             tried += 1;
-            self.refill(queue).await?;
+            if self.refill(queue).await? {
+                // A hold may stand since: what it gave back is among these.
+                pool.book = self.fleet.limits().await?;
+            }
             if let Some(next) = queue.heads.front() {
                 order.push(Reverse((place_of(next), index)));
             } else if queue.park.is_some() {
@@ -329,15 +341,16 @@ impl Dispatcher {
         Ok(self.fleet.ports().ledger.assign(assign).await?.task)
     }
 
-    /// Reads on in a lane whose read heads are used up.
-    async fn refill(&self, queue: &mut Queue) -> Result<()> {
-        if queue.heads.is_empty() && !queue.read {
+    /// Reads on in a lane whose read heads are used up; answers whether it did.
+    async fn refill(&self, queue: &mut Queue) -> Result<bool> {
+        let is_due = queue.heads.is_empty() && !queue.read;
+        if is_due {
             let ready = self.fleet.ports().tasks.ready(&queue.lane, REFILL).await?;
             // What is read again was just tried and lost to another dispatcher, or deferred; a short read is the end.
             queue.read = ready.len() < REFILL;
             queue.heads = ready.into();
         }
-        Ok(())
+        Ok(is_due)
     }
 
     /// Puts off a task that its own ask keeps from an agent with room, so that it holds up nobody. Where other agents

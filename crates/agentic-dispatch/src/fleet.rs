@@ -15,7 +15,7 @@ use agentic_core::{
 };
 
 use crate::{
-    agents::AgentService, allowances::AllowanceService, desk::Desk, dispatcher::Dispatcher,
+    agents::AgentService, allowances::AllowanceService, desk::Desk, dispatcher::Dispatcher, follow::Followed,
     limits::LimitBook, limits::LimitCache, outbox::Outbox, policy::Policy, reaper::Reaper, router::Router,
     shadow::ShadowBook, skips, tasks::TaskService,
 };
@@ -40,6 +40,8 @@ struct Inner {
     grace: Mutex<Timestamp>,
     /// What the last sweep of this server found away.
     trouble: Mutex<Option<Error>>,
+    /// Which limits the running jobs follow.
+    followed: Mutex<Followed>,
 }
 
 impl Fleet {
@@ -70,6 +72,7 @@ impl Fleet {
             desk: Arc::default(),
             grace: Mutex::new(Timestamp::MIN),
             trouble: Mutex::default(),
+            followed: Mutex::default(),
         };
         let fleet = Self { inner: Arc::new(inner) };
         // Whoever starts after an outage may look before the reaper's first sweep does.
@@ -131,6 +134,14 @@ impl Fleet {
     /// the first.
     pub fn trouble(&self) -> Option<Error> {
         self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn followed(&self) -> Followed {
+        *self.inner.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_followed(&self, followed: Followed) {
+        *self.inner.followed.lock().unwrap_or_else(PoisonError::into_inner) = followed;
     }
 
     pub(crate) fn set_trouble(&self, trouble: Option<Error>) {

@@ -9,7 +9,7 @@ use std::{
 use agentic_core::{
     allowance::{AgentAllowance, CostBasis, ModelQuota, Price},
     amount::Amount,
-    budget::Budget,
+    budget::{Budget, BudgetLimit},
     clock::Timestamp,
     error::Result,
     id::{AgentId, ModelName, ProjectName},
@@ -58,8 +58,8 @@ pub(crate) struct Plan {
     pub(crate) price: Option<Price>,
     /// How long the attempt may take.
     pub(crate) max_duration: Option<Duration>,
-    /// What it spends nobody could know, and it is limited.
-    pub(crate) unpriced: Option<Refusal>,
+    /// Agents report what the model costs.
+    reported: bool,
     /// A rule that counts nothing refuses it: usage is charged all the same, admission is not given.
     pub(crate) rule: Option<Refusal>,
 }
@@ -68,7 +68,10 @@ impl Plan {
     /// Takes in the limits of a budget. A meter that is there already is not counted twice: the lower cap holds.
     fn add(&mut self, budget: &Budget, now: Timestamp) {
         for wanted in &budget.limits {
-            let limit = wanted.limit(budget.scope.clone());
+            // After a window that was cut short the next one, which begins at the first use, has counted nothing.
+            let fresh = BudgetLimit { anchor: Some(now), ends: None, ..wanted.clone() };
+            let cut = wanted.ends.is_some() && wanted.is_over(now);
+            let limit = if cut { &fresh } else { wanted }.limit(budget.scope.clone());
             let cap = limit.cap.filter(|_| !wanted.shadow);
             match self.limits.iter_mut().find(|there| there.key == limit.key) {
                 Some(there) => there.cap = [there.cap, cap].into_iter().flatten().min(),
@@ -83,10 +86,9 @@ impl Plan {
         }
     }
 
-    /// Refuses a job whose spend nobody could know, under a limit on spend.
-    fn unpriced(&self, quota: Option<&ModelQuota>, model: Option<&ModelName>) -> Option<Refusal> {
-        let reported = quota.is_some_and(|quota| quota.cost == CostBasis::Reported);
-        if self.price.is_some() || reported {
+    /// Refuses a job that is charged at `price` where nobody could know its spend, under a limit on spend.
+    pub(crate) fn unpriced(&self, price: Option<Price>, model: Option<&ModelName>) -> Option<Refusal> {
+        if price.is_some() || self.reported {
             return None;
         }
         let on_spend = |limit: &&Limit| limit.key.meter == Meter::Cost && limit.cap.is_some();
@@ -162,7 +164,7 @@ impl LimitBook {
             over: Vec::new(),
             price: quota.and_then(|quota| quota.price),
             max_duration: (secs > 0).then(|| Duration::from_secs(secs)),
-            unpriced: None,
+            reported: quota.is_some_and(|quota| quota.cost == CostBasis::Reported),
             rule: None,
         };
         let scopes = subject.scopes();
@@ -171,8 +173,7 @@ impl LimitBook {
             plan.add(budget, now);
         }
         let on_hold = || budgets.iter().find_map(|budget| on_hold(budget, now));
-        plan.unpriced = plan.unpriced(quota, model);
-        plan.rule = rule.or_else(|| plan.unpriced.clone()).or_else(on_hold);
+        plan.rule = rule.or_else(|| plan.unpriced(plan.price, model)).or_else(on_hold);
         plan
     }
 }

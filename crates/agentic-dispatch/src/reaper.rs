@@ -47,7 +47,7 @@ pub struct Sweep {
 struct Memory {
     clocks: Option<(Timestamp, Duration)>,
     /// The last sweep ended because a store was away.
-    was_away: bool,
+    was_away: Option<Timestamp>,
     pruned_at: Option<Timestamp>,
 }
 
@@ -63,10 +63,14 @@ impl Reaper {
         Self { fleet, memory: Mutex::default() }
     }
 
-    /// Sweeps until it is cancelled; a store that fails is logged and tried again.
+    /// Sweeps until it is cancelled, and beside that holds what runs against limits that changed; a store that fails is
+    /// logged and tried again.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut every = tokio::time::interval(self.fleet.policy().sweep_every());
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tokio::join!(self.sweeps(&stop), self.follows(&stop));
+    }
+
+    async fn sweeps(&self, stop: &CancellationToken) {
+        let mut every = self.every();
         while stop.run_until_cancelled(every.tick()).await.is_some() {
             match stop.run_until_cancelled(self.sweep()).await {
                 Some(Err(error)) => {
@@ -79,6 +83,30 @@ impl Reaper {
                 None => return,
             }
         }
+    }
+
+    async fn follows(&self, stop: &CancellationToken) {
+        let mut every = self.every();
+        while stop.run_until_cancelled(every.tick()).await.is_some() {
+            if let Some(Err(error)) = stop.run_until_cancelled(self.follow()).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "running jobs do not follow the limits yet; trying again");
+            }
+        }
+    }
+
+    fn every(&self) -> tokio::time::Interval {
+        let mut every = tokio::time::interval(self.fleet.policy().sweep_every());
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        every
+    }
+
+    /// Holds what runs against the limits that stand, if they changed since the last two looks of this server.
+    ///
+    /// # Errors
+    /// `Unavailable`; what was brought up to date stays so.
+    pub async fn follow(&self) -> Result<()> {
+        self.fleet.follow_limits(self.fleet.now()).await
     }
 
     /// Sweeps once.
@@ -95,7 +123,7 @@ impl Reaper {
         let now = self.fleet.now();
         let swept = self.watch(now).await;
         let is_away = swept.as_ref().is_err_and(Error::is_retryable);
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).was_away = is_away;
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).was_away = is_away.then_some(now);
         // Whatever became of it: a store that is full takes nothing else until something is dropped.
         let pruned = self.prune(now).await;
         let swept = swept.and_then(|sweep| pruned.map(|()| sweep));
@@ -114,7 +142,8 @@ impl Reaper {
             sweep.settled = self.settle_jobs(now).await?;
         }
         self.fleet.ports().settings.put(LAST_SWEEP, Some(now.to_string())).await?;
-        self.fleet.follow_limits(now).await?;
+        // It could write, whatever else there is to drop.
+        self.fleet.set_trouble(None);
         Ok(sweep)
     }
 
@@ -125,7 +154,8 @@ impl Reaper {
         let until = self.time(HOLD).await?;
         let drifted = self.has_drifted(now);
         let was_away = self.memory.lock().unwrap_or_else(PoisonError::into_inner).was_away;
-        let unwatched = was_away
+        // Another server that swept since has reached every store.
+        let unwatched = was_away.is_some_and(|failed| last.is_none_or(|last| last <= failed))
             || last.is_some_and(|last| now.since(last) > policy.lease / 3 || last > now.plus(MAX_DRIFT));
         if drifted || unwatched {
             self.fleet.begin_grace();

@@ -305,7 +305,10 @@ impl TaskService {
         result.validate()?;
         let fleet = self.fleet.clone();
         let limited = match resets_at.filter(|until| !result.success && *until > self.fleet.now()) {
-            Some(until) => self.hold(caller, id, attempt, until).await?.then_some(until),
+            Some(until) => {
+                self.hold(caller, id, attempt, until).await?;
+                Some(until)
+            }
             None => None,
         };
         let ending = move |task: &Task| {
@@ -324,27 +327,18 @@ impl TaskService {
     }
 
     /// Notes a provider's usage limit before the attempt that met it is given back, so that nobody gives it back to its
-    /// agent. Only the holder of the attempt is believed. Answers whether the attempt may be given back: one that a limit
-    /// of ours told to stop has failed, whatever its provider said.
-    async fn hold(
-        &self,
-        caller: &Caller,
-        id: &TaskId,
-        attempt: Option<u32>,
-        until: Timestamp,
-    ) -> Result<bool> {
+    /// agent. Only the holder of the attempt is believed.
+    async fn hold(&self, caller: &Caller, id: &TaskId, attempt: Option<u32>, until: Timestamp) -> Result<()> {
         let task = self.get(id).await?;
-        let Some(agent) = task.claimed_by.clone() else { return Ok(true) };
+        let Some(agent) = task.claimed_by.clone() else { return Ok(()) };
         let current = attempt.is_none_or(|attempt| attempt == task.attempt);
         let own = caller.agent().is_none_or(|caller| caller == agent);
         if task.status != TaskStatus::InProgress || !current || !own {
-            return Ok(true);
+            return Ok(());
         }
         let job = self.fleet.ports().allowances.job(&JobId::new(task.id, task.attempt)).await?;
-        let stopped = job.as_ref().is_some_and(|job| job.stopped);
         let model = job.and_then(|job| job.model().cloned());
-        self.fleet.allowances().hold(&usage_scope(agent, model), until, USED_UP).await?;
-        Ok(!stopped)
+        self.fleet.allowances().hold(&usage_scope(agent, model), until, USED_UP).await
     }
 
     /// Gives an attempt back; burns nothing.
@@ -353,6 +347,7 @@ impl TaskService {
     /// `Conflict` where the fence refuses.
     pub async fn release(&self, caller: &Caller, id: &TaskId, body: ReleaseTask) -> Result<Task> {
         let ReleaseTask { reason, attempt, usage, resets_at } = body;
+        let resets_at = resets_at.filter(|until| *until > self.fleet.now());
         if let Some(until) = resets_at {
             self.hold(caller, id, attempt, until).await?;
         }
@@ -361,7 +356,8 @@ impl TaskService {
         self.end(caller, id, attempt, usage, |_| Ending::Released { reason: reason.clone() }).await
     }
 
-    /// Ends an attempt. What follows a failure is decided on a read, so it is decided anew if the task moved since.
+    /// Ends an attempt. What follows a failure is decided on a read, so it is decided anew if the task moved since. One that a
+    /// limit told to stop has failed, whoever gives it back for whatever reason (design §7).
     async fn end(
         &self,
         caller: &Caller,
@@ -372,13 +368,16 @@ impl TaskService {
     ) -> Result<Task> {
         for last in (0..TRIES).rev() {
             let task = self.get(id).await?;
-            let end = EndAttempt {
-                task: id.clone(),
-                attempt,
-                agent_id: caller.agent(),
-                ending: ending(&task),
-                now: self.fleet.now(),
-            };
+            let mut ending = ending(&task);
+            if let Ending::Released { reason } = &ending {
+                let job = JobId::new(id.clone(), attempt.unwrap_or(task.attempt));
+                if self.fleet.ports().allowances.job(&job).await?.is_some_and(|job| job.stopped) {
+                    let next = self.fleet.after_failure(&task, self.fleet.now());
+                    ending = Ending::Failed { error: reason.clone(), next };
+                }
+            }
+            let now = self.fleet.now();
+            let end = EndAttempt { task: id.clone(), attempt, agent_id: caller.agent(), ending, now };
             match self.fleet.ports().ledger.finish(Finish { end, figures }).await {
                 Err(Error::Invalid { field, .. }) if field == "next" && last > 0 => {}
                 answer => return answer?.accepted(),

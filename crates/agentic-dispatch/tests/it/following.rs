@@ -1,22 +1,26 @@
 //! Limits that change while work runs: what was used is not forgotten, and what runs is held by what stands.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use agentic_core::{
     allowance::{CostBasis, ModelQuota, Price, UsageAnswer, UsageEvent, UsageReport},
-    api::{ClaimTask, CompleteTask, CreateTask},
+    api::{ClaimTask, CompleteTask, CreateTask, ReleaseTask},
     budget::{Budget, BudgetLimit},
     clock::Timestamp,
     error::{Error, Result},
-    limit::Meter,
-    port::{Replan, SetBudget},
+    limit::{Meter, Scope},
+    memory::Memory,
+    port::{Ports, Replan, SetBudget},
+    rpc::{Call, Transport, remote, serve},
     task::{Task, TaskStatus},
     usage::Directive,
 };
 
+use async_trait::async_trait;
 use proptest::prelude::*;
+use serde_json::Value;
 
-use crate::world::{World, by, titled};
+use crate::world::{World, by, policy, titled};
 
 fn limit(meter: Meter, window: &str, cap: u32) -> BudgetLimit {
     BudgetLimit::new(meter, window.parse().unwrap(), cap.into())
@@ -176,7 +180,7 @@ async fn an_operator_brings_the_end_of_a_window_forward_and_puts_it_off_only_bef
     // What runs on counts in the next window, which begins where this one ended.
     world.pass(3_600);
     take(&world, "b", "m").await.unwrap();
-    world.fleet.reaper().sweep().await.unwrap();
+    world.fleet.reaper().follow().await.unwrap();
     used(&world, &task, None, 1_040).await;
     assert_eq!(standing(&world, "fleet").await, [(40, Some(named.plus(hours(5))))]);
     assert!(world.fleet.ports().allowances.verify().await.unwrap().is_empty());
@@ -227,7 +231,7 @@ async fn a_lowered_cap_and_a_new_budget_reach_what_runs() {
     set(&world, "fleet", vec![limit(Meter::Tokens, "day", 800), limit(Meter::Jobs, "anchored:3600", 9)])
         .await
         .unwrap();
-    reaper.sweep().await.unwrap();
+    reaper.follow().await.unwrap();
     let answer = used(&world, &task, None, 5_500).await;
     assert_eq!((answer.directive, answer.remaining_tokens), (Directive::WrapUp, Some(300u32.into())));
     assert_eq!(standing(&world, "fleet").await[0].0, 500, "it counts from now on");
@@ -250,9 +254,141 @@ async fn a_limit_on_spend_stops_what_costs_nobody_knows_what() {
     world.fleet.allowances().set_model(priced).await.unwrap();
     let known = take(&world, "a", "n").await.unwrap();
     set(&world, "agent:a", vec![limit(Meter::Cost, "day", 100)]).await.unwrap();
-    world.fleet.reaper().sweep().await.unwrap();
+    world.fleet.reaper().follow().await.unwrap();
     assert_eq!(used(&world, &task, None, 10).await.directive, Directive::Stop);
     assert_eq!(used(&world, &known, None, 10).await.directive, Directive::Continue);
+}
+
+#[tokio::test]
+async fn a_price_that_comes_later_does_not_excuse_a_job_that_was_admitted_without_one() {
+    let world = World::new();
+    let reaper = world.fleet.reaper();
+    let agent = world.agent("b", &[], 0).await;
+    let task = take(&world, "a", "m").await.unwrap();
+    let waits = CreateTask { model: Some("m".parse().unwrap()), ..titled("assigned") };
+    let waits = world.submit(waits).await;
+    world.dispatcher.tick().await.unwrap();
+    let price = Some(Price::flat(1u32.into(), 1u32.into()));
+    let priced = ModelQuota { price, ..ModelQuota::unlimited("m".parse().unwrap()) };
+    world.fleet.allowances().set_model(priced).await.unwrap();
+    set(&world, "model:m", vec![limit(Meter::Cost, "day", 100)]).await.unwrap();
+    for _ in 0..3 {
+        reaper.follow().await.unwrap();
+    }
+    assert_eq!(used(&world, &task, None, 10).await.directive, Directive::Stop);
+    let started = world.start_assigned(&agent).await.remove(0);
+    assert_eq!(started.id, waits.id);
+    let started = world.task(&waits.id).await;
+    reaper.follow().await.unwrap();
+    assert_eq!(used(&world, &started, None, 10).await.directive, Directive::Stop, "once it has started");
+}
+
+#[tokio::test]
+async fn a_window_that_was_ended_stays_ended_when_its_cap_is_set() {
+    let world = World::new();
+    let scope = "agent:a model:m";
+    set(&world, scope, vec![limit(Meter::Tokens, "anchored:18000", 1_000)]).await.unwrap();
+    let task = take(&world, "a", "m").await.unwrap();
+    used(&world, &task, None, 995).await;
+    fails_with(&world, &task, world.now().plus(Duration::from_secs(4))).await;
+    world.pass(4);
+    assert_eq!(standing(&world, scope).await, [(0, None)], "the next one has not begun");
+    let check =
+        world.fleet.allowances().check(&"a".parse().unwrap(), Some(&"m".parse().unwrap())).await.unwrap();
+    assert!(check.allowed, "{check:?}");
+    set(&world, scope, vec![limit(Meter::Tokens, "anchored:18000", 900)]).await.unwrap();
+    take(&world, "a", "m").await.unwrap();
+    assert_eq!(standing(&world, scope).await, [(0, Some(world.now().plus(hours(5))))]);
+}
+
+#[tokio::test]
+async fn neither_an_end_nor_an_anchor_forgets_what_a_window_that_went_on_counts() {
+    let world = World::new();
+    let began = world.now();
+    set(&world, "fleet", vec![limit(Meter::Tokens, "anchored:3600", 1_000)]).await.unwrap();
+    let task = take(&world, "a", "m").await.unwrap();
+    world.pass(3_700);
+    used(&world, &task, None, 899).await;
+    let stood = [(899, Some(began.plus(hours(2))))];
+    assert_eq!(standing(&world, "fleet").await, stood);
+    let named = |anchor: Option<Timestamp>, ends: Option<Timestamp>| {
+        vec![BudgetLimit { anchor, ends, ..limit(Meter::Tokens, "anchored:3600", 1_000) }]
+    };
+    let sooner = world.now().plus(Duration::from_mins(1));
+    set(&world, "fleet", named(Some(sooner.minus(hours(1))), None)).await.unwrap();
+    assert_eq!(standing(&world, "fleet").await, [(899, Some(sooner))]);
+    let later = named(Some(began.plus(hours(1))), Some(sooner.plus(hours(1))));
+    set(&world, "fleet", later).await.unwrap();
+    assert_eq!(standing(&world, "fleet").await, [(899, Some(sooner))], "it is not put off");
+    match set(&world, "fleet", named(Some(began.plus(hours(1))), Some(world.now()))).await {
+        Err(Error::Invalid { field, .. }) => assert_eq!(field, "limits[0].ends"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_bogus_reset_is_believed_once() {
+    let world = World::new();
+    let scope = "agent:a model:m";
+    let bogus: Timestamp = "2099-01-01T00:00:00Z".parse().unwrap();
+    let hold = async || world.fleet.allowances().hold(&scope.parse().unwrap(), bogus, "used up").await;
+    hold().await.unwrap();
+    let first = budget(&world, scope).await;
+    world.pass(3_600);
+    hold().await.unwrap();
+    assert_eq!(budget(&world, scope).await, first, "eight days from the first time");
+}
+
+#[tokio::test]
+async fn a_release_does_not_excuse_what_a_limit_stopped() {
+    let world = World::new();
+    world.allow("a", |allowance| allowance.daily_token_limit = 100u32.into()).await;
+    let task = take(&world, "a", "m").await.unwrap();
+    used(&world, &task, None, 500).await;
+    let body = ReleaseTask { attempt: Some(1), ..ReleaseTask::default() };
+    let back = world.fleet.tasks().release(&by(&"a".parse().unwrap()), &task.id, body).await.unwrap();
+    assert_eq!((back.retry_count, back.retry_at > Some(world.now())), (1, true));
+}
+
+/// Somebody sets a budget while a tick hands out work.
+#[derive(Debug)]
+struct SetMeanwhile(Ports);
+
+#[async_trait]
+impl Transport for SetMeanwhile {
+    async fn call(&self, call: Call) -> Result<Value> {
+        if let Call::LedgerAssign { assign } = &call {
+            let limits = vec![limit(Meter::Jobs, "day", 9)];
+            let budget = Budget { limits, ..Budget::new(Scope::Fleet) };
+            self.0.allowances.set_budget(SetBudget { budget, seen: None, now: assign.claim.now }).await?;
+        }
+        serve(&self.0, call).await
+    }
+}
+
+#[tokio::test]
+async fn what_a_long_tick_gave_by_old_limits_is_looked_at_again() {
+    let world = World::over(remote(Arc::new(SetMeanwhile(Memory::new().ports()))), policy());
+    let reaper = world.fleet.reaper();
+    world.agent("a", &[], 0).await;
+    let task = world.submit(titled("x")).await;
+    assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1);
+    let job = format!("{}#1", task.id).parse().unwrap();
+    let counts = async || {
+        let job = world.fleet.ports().allowances.job(&job).await.unwrap().unwrap();
+        job.lines[0].limits.iter().any(|limit| limit.key.scope == Scope::Fleet)
+    };
+    assert!(!counts().await);
+    reaper.follow().await.unwrap();
+    assert!(counts().await);
+    // Both looks were done before the tick was over.
+    let again = world.submit(titled("y")).await;
+    reaper.follow().await.unwrap();
+    world.dispatcher.tick().await.unwrap();
+    reaper.follow().await.unwrap();
+    let job = format!("{}#1", again.id).parse().unwrap();
+    let job = world.fleet.ports().allowances.job(&job).await.unwrap().unwrap();
+    assert!(job.lines[0].limits.iter().any(|limit| limit.key.scope == Scope::Fleet));
 }
 
 #[tokio::test]
@@ -274,11 +410,9 @@ async fn a_sweep_that_finds_nothing_changed_looks_at_nothing_and_one_more_catche
     for (round, follows) in [(0, true), (1, true), (2, false)] {
         // Somebody admits by what it had read before.
         world.fleet.ports().allowances.replan(stale.clone()).await.unwrap();
-        reaper.sweep().await.unwrap();
+        reaper.follow().await.unwrap();
         assert_eq!(stands().await != before, follows, "{round}");
     }
-    let done = world.fleet.ports().settings.get("sweep.limits").await.unwrap();
-    assert!(done.is_some_and(|done| done.ends_with("twice")));
 }
 
 /// What happens to a fleet with one anchored window.
@@ -358,7 +492,7 @@ proptest! {
                     }
                     Step::Use(..) | Step::Finish(_) => {}
                 }
-                reaper.sweep().await.unwrap();
+                reaper.follow().await.unwrap();
                 let stands = budget(&world, scope).await.limits.remove(0);
                 if !stands.is_over(world.now()) {
                     let began = stands.anchor.unwrap();

@@ -68,7 +68,7 @@ async fn a_fleet_lives_in_one_slot() {
     assert!(filled > 1, "many fleets spread over the nodes");
 }
 
-/// Slots move while no server is up, or before there is a fleet; who still knows the old place is told, and goes there.
+/// Who still knows the old place of a slot that moved is told, and goes there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_moved_is_followed() {
     let (nodes, url) = cluster().await;

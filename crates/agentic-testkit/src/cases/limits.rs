@@ -85,7 +85,7 @@ fn budget(scope: &str) -> Budget {
             BudgetLimit { anchor: Some(t(-3)), ..anchored },
             capped(Meter::ActiveJobs, "live", n(2)),
         ],
-        hold: Some(Hold { until: t(9), reason: "\"weekly\" limit".to_owned() }),
+        hold: Some(Hold { until: t(9), named: Some(t(99)), reason: "\"weekly\" limit".to_owned() }),
         ..Budget::new(id(scope))
     }
 }
