@@ -144,6 +144,20 @@ impl BudgetLimit {
         Limit { key: MeterKey { scope, meter: self.meter, window: self.counted() }, cap: Some(self.cap) }
     }
 
+    /// What a job that begins to use something at `now` is counted under: after a window that was cut short the next one,
+    /// which begins at the first use and has counted nothing.
+    pub fn limit_at(&self, scope: Scope, now: Timestamp) -> Limit {
+        if self.is_cut(now) {
+            return Self { anchor: Some(now), ..self.clone() }.limit(scope);
+        }
+        self.limit(scope)
+    }
+
+    /// Whether its window was cut short, and is over at `now`.
+    pub fn is_cut(&self, now: Timestamp) -> bool {
+        self.ends.is_some() && self.is_over(now)
+    }
+
     /// Whether the window that its anchor began is over at `now`, or none was begun yet.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.anchored_secs().is_some() && self.end().is_none_or(|end| end <= now)
@@ -223,6 +237,10 @@ mod tests {
         assert!(!limit.is_over(t(500)), "the clock was put back");
         limit.ends = Some(t(9_000));
         assert!(!limit.is_over(t(8_999)) && limit.is_over(t(9_000)), "sooner");
+        assert!(!limit.is_cut(t(8_999)) && limit.is_cut(t(9_000)));
+        assert_eq!(limit.limit_at(Scope::Fleet, t(8_999)), limit.limit(Scope::Fleet));
+        let next = limit.limit_at(Scope::Fleet, t(9_500)).key.window;
+        assert_eq!(next, Window::Anchored { secs: 60, origin: 9_500 }, "it has counted nothing");
         limit.ends = Some(t(99_000));
         assert!(limit.is_over(t(61_000)), "never later");
         assert_eq!(limit.limit(Scope::Fleet).key.window, Window::Anchored { secs: 60, origin: 1_000 });

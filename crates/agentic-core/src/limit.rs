@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::window::Window;
+pub use crate::window::{Window, length};
 use crate::{
     amount::Amount,
     clock::Timestamp,
@@ -218,20 +218,12 @@ impl Limit {
         match window {
             Window::Day => format!("{what} of {scope} today"),
             Window::Sliding(3_600) => format!("{what} of {scope} in the last hour"),
-            Window::Sliding(secs) => format!("{what} of {scope} in the last {}", time(*secs)),
-            Window::Anchored { secs, .. } => format!("{what} of {scope} in its window of {}", time(*secs)),
+            Window::Sliding(secs) => format!("{what} of {scope} in the last {}", length(*secs)),
+            Window::Anchored { secs, .. } => format!("{what} of {scope} in its window of {}", length(*secs)),
             Window::Lifetime => format!("{what} of {scope} in total"),
             Window::Live => format!("{what} of {scope}"),
         }
     }
-}
-
-/// A time in its largest whole unit: `7d`, `5h`, `90m`, `45s`.
-fn time(secs: u32) -> String {
-    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
-    let whole = units.into_iter().find(|(unit, _)| secs.is_multiple_of(*unit));
-    let (unit, name) = whole.unwrap_or((1, 's'));
-    format!("{}{name}", secs / unit)
 }
 
 /// The sum of a meter's buckets; a sum below zero (a refund after a reset) reads as zero.

@@ -142,6 +142,14 @@ impl From<Window> for String {
     }
 }
 
+/// The length of a window in its largest whole unit, as it is typed: `7d`, `5h`, `90m`, `45s`.
+pub fn length(secs: u32) -> String {
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let whole = units.into_iter().find(|(unit, _)| secs.is_multiple_of(*unit));
+    let (unit, name) = whole.unwrap_or((1, 's'));
+    format!("{}{name}", secs / unit)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -9,7 +9,7 @@ use std::{
 use agentic_core::{
     allowance::{AgentAllowance, CostBasis, ModelQuota, Price},
     amount::Amount,
-    budget::{Budget, BudgetLimit},
+    budget::Budget,
     clock::Timestamp,
     error::Result,
     id::{AgentId, ModelName, ProjectName},
@@ -68,10 +68,7 @@ impl Plan {
     /// Takes in the limits of a budget. A meter that is there already is not counted twice: the lower cap holds.
     fn add(&mut self, budget: &Budget, now: Timestamp) {
         for wanted in &budget.limits {
-            // After a window that was cut short the next one, which begins at the first use, has counted nothing.
-            let fresh = BudgetLimit { anchor: Some(now), ends: None, ..wanted.clone() };
-            let cut = wanted.ends.is_some() && wanted.is_over(now);
-            let limit = if cut { &fresh } else { wanted }.limit(budget.scope.clone());
+            let limit = wanted.limit_at(budget.scope.clone(), now);
             let cap = limit.cap.filter(|_| !wanted.shadow);
             match self.limits.iter_mut().find(|there| there.key == limit.key) {
                 Some(there) => there.cap = [there.cap, cap].into_iter().flatten().min(),
@@ -122,10 +119,7 @@ pub(crate) struct LimitBook {
 impl LimitBook {
     /// The budgets with a window that was cut short and is over.
     pub(crate) fn cut(&self, now: Timestamp) -> impl Iterator<Item = &Budget> {
-        let is_cut = move |budget: &&Budget| {
-            budget.limits.iter().any(|limit| limit.ends.is_some() && limit.is_over(now))
-        };
-        self.budgets.values().filter(is_cut)
+        self.budgets.values().filter(move |budget| budget.limits.iter().any(|limit| limit.is_cut(now)))
     }
 
     /// Turns what is allowed to an agent, of a model and under every budget into limits.

@@ -304,13 +304,7 @@ impl TaskService {
         let result = TaskResult { success, output, artifacts, error_message };
         result.validate()?;
         let fleet = self.fleet.clone();
-        let limited = match resets_at.filter(|until| !result.success && *until > self.fleet.now()) {
-            Some(until) => {
-                self.hold(caller, id, attempt, until).await?;
-                Some(until)
-            }
-            None => None,
-        };
+        let limited = self.hold(caller, id, attempt, resets_at.filter(|_| !result.success)).await?;
         let ending = move |task: &Task| {
             if result.success {
                 return Ending::Completed(result.clone());
@@ -327,18 +321,24 @@ impl TaskService {
     }
 
     /// Notes a provider's usage limit before the attempt that met it is given back, so that nobody gives it back to its
-    /// agent. Only the holder of the attempt is believed.
-    async fn hold(&self, caller: &Caller, id: &TaskId, attempt: Option<u32>, until: Timestamp) -> Result<()> {
+    /// agent. Only the holder of the attempt is believed. Answers until when; a time that is past is no limit.
+    async fn hold(
+        &self,
+        caller: &Caller,
+        id: &TaskId,
+        attempt: Option<u32>,
+        resets_at: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>> {
+        let Some(until) = resets_at.filter(|until| *until > self.fleet.now()) else { return Ok(None) };
         let task = self.get(id).await?;
-        let Some(agent) = task.claimed_by.clone() else { return Ok(()) };
         let current = attempt.is_none_or(|attempt| attempt == task.attempt);
-        let own = caller.agent().is_none_or(|caller| caller == agent);
-        if task.status != TaskStatus::InProgress || !current || !own {
-            return Ok(());
+        let agent = task.claimed_by.filter(|agent| caller.agent().is_none_or(|caller| caller == *agent));
+        if let Some(agent) = agent.filter(|_| task.status == TaskStatus::InProgress && current) {
+            let job = self.fleet.ports().allowances.job(&JobId::new(task.id, task.attempt)).await?;
+            let model = job.and_then(|job| job.model().cloned());
+            self.fleet.allowances().hold(&usage_scope(agent, model), until, USED_UP).await?;
         }
-        let job = self.fleet.ports().allowances.job(&JobId::new(task.id, task.attempt)).await?;
-        let model = job.and_then(|job| job.model().cloned());
-        self.fleet.allowances().hold(&usage_scope(agent, model), until, USED_UP).await
+        Ok(Some(until))
     }
 
     /// Gives an attempt back; burns nothing.
@@ -347,10 +347,7 @@ impl TaskService {
     /// `Conflict` where the fence refuses.
     pub async fn release(&self, caller: &Caller, id: &TaskId, body: ReleaseTask) -> Result<Task> {
         let ReleaseTask { reason, attempt, usage, resets_at } = body;
-        let resets_at = resets_at.filter(|until| *until > self.fleet.now());
-        if let Some(until) = resets_at {
-            self.hold(caller, id, attempt, until).await?;
-        }
+        let resets_at = self.hold(caller, id, attempt, resets_at).await?;
         let why = || resets_at.map_or_else(|| "given back".to_owned(), used_up);
         let reason = if reason.is_empty() { why() } else { reason };
         self.end(caller, id, attempt, usage, |_| Ending::Released { reason: reason.clone() }).await

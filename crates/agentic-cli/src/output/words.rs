@@ -1,15 +1,13 @@
 //! Values as a person reads them.
 
-use std::{fmt::Display, time::Duration};
+use std::fmt::Display;
 
 use agentic_core::{
     amount::Amount,
     clock::Timestamp,
     decimal,
-    limit::{Meter, MeterKey, Window},
+    limit::{Meter, MeterKey, Window, length},
 };
-
-use crate::config::duration;
 
 /// The value, or `-`.
 pub(crate) fn or_dash<T: Display>(value: Option<T>) -> String {
@@ -48,10 +46,9 @@ pub(crate) fn figure(meter: Meter, amount: Amount) -> String {
 
 /// A window as it is typed.
 pub(crate) fn window(window: Window) -> String {
-    let time = |secs: u32| duration::show(Duration::from_secs(secs.into())).replace(' ', "");
     match window {
-        Window::Sliding(secs) => format!("last-{}", time(secs)),
-        Window::Anchored { secs, .. } => time(secs),
+        Window::Sliding(secs) => format!("last-{}", length(secs)),
+        Window::Anchored { secs, .. } => length(secs),
         other => other.to_string(),
     }
 }
