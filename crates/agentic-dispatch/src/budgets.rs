@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use agentic_core::{
-    amount::Amount,
     budget::{Budget, BudgetLimit, Hold, LONGEST_HOLD, Standing},
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
@@ -27,47 +26,41 @@ pub(crate) fn usage_scope(agent: AgentId, model: Option<ModelName>) -> Scope {
     }
 }
 
-fn secs_of(secs: u32) -> Duration {
-    Duration::from_secs(secs.into())
-}
-
-/// Lets the window of a limit that is set again go on.
+/// Lets the window of a limit that is set again go on: what was used in it is not forgotten.
 fn go_on(limit: &mut BudgetLimit, stands: &BudgetLimit, i: usize, now: Timestamp) -> Result<()> {
     let refuse = |field: &str, detail: String| Err(Error::invalid(format!("limits[{i}].{field}"), detail));
     if limit.ends.is_some_and(|ends| ends <= now) && limit.ends != stands.ends {
         return refuse("ends", "must be in the future".to_owned());
     }
     let used = stands.standing.as_ref().is_some_and(|s| !s.used.is_zero() || !s.reserved.is_zero());
-    let mut stands = stands.clone();
-    if stands.is_over(now) && stands.ends.is_none() && used {
+    let mut present = stands.clone();
+    if stands.is_over(now) && !stands.is_cut(now) && used {
         // It went on by itself.
         let window = stands.limit(Scope::Fleet).key.window;
-        stands.anchor = window.begins_at(window.bucket(now));
+        present.anchor = window.begins_at(window.bucket(now));
     }
-    let named = limit.anchor.filter(|anchor| Some(*anchor) != stands.anchor);
-    let Some(end) = stands.end().filter(|end| *end > now) else {
-        if named.is_none() {
-            (limit.anchor, limit.ends) = (stands.anchor, limit.ends.or(stands.ends));
+    let named = limit.anchor.filter(|anchor| ![stands.anchor, present.anchor].contains(&Some(*anchor)));
+    match (present.end().filter(|end| *end > now), named) {
+        (None, Some(_)) => {}
+        (Some(_), Some(_)) if !used => {}
+        (Some(end), Some(_)) => {
+            let wanted = BudgetLimit { ends: None, ..limit.clone() }.end();
+            if wanted.is_none_or(|wanted| wanted <= now || wanted > end) {
+                let detail = format!(
+                    "the present window has counted use: its end, {end}, can be brought forward to a time to come, or \
+                     be named once the next window has begun"
+                );
+                return refuse("anchor", detail);
+            }
+            limit.anchor = present.anchor;
+            limit.ends = [wanted, limit.ends, present.ends].into_iter().flatten().min();
         }
-        return Ok(());
-    };
-    if named.is_some() && !used {
-        return Ok(());
+        (_, None) => {
+            limit.anchor = present.anchor;
+            let sooner = limit.ends.into_iter().chain(present.ends.filter(|_| used)).min();
+            limit.ends = sooner.or(present.ends);
+        }
     }
-    let sooner = BudgetLimit { ends: None, ..limit.clone() }.end().filter(|_| named.is_some());
-    if sooner.is_some_and(|sooner| sooner > end) {
-        let detail = format!(
-            "the present window has counted use and ends at {end}; its end can be brought forward, or be named once the \
-             next window has begun"
-        );
-        return refuse("anchor", detail);
-    }
-    limit.anchor = stands.anchor;
-    limit.ends = if used {
-        [sooner, limit.ends, stands.ends].into_iter().flatten().min()
-    } else {
-        limit.ends.or(stands.ends)
-    };
     Ok(())
 }
 
@@ -153,15 +146,16 @@ impl AllowanceService {
             if budget.held_at(now).is_some_and(|stands| stands.named.unwrap_or(stands.until) >= named) {
                 return Ok(None);
             }
-            let can_be = |limit: &BudgetLimit| {
-                let secs = limit.anchored_secs().filter(|secs| until <= now.plus(secs_of(*secs)));
-                secs.filter(|_| !limit.is_over(now))
+            let can_be = |limit: &&mut BudgetLimit| {
+                let secs = limit.anchored_secs().filter(|_| !limit.is_over(now));
+                secs.filter(|secs| until <= now.plus(Duration::from_secs((*secs).into())))
             };
-            let shortest = budget.limits.iter().filter_map(can_be).min();
-            for limit in
-                budget.limits.iter_mut().filter(|limit| shortest.is_some() && can_be(limit) == shortest)
-            {
-                limit.ends = limit.end().filter(|end| until < *end).map(|_| until).or(limit.ends);
+            if let Some(shortest) = budget.limits.iter_mut().filter_map(|limit| can_be(&limit)).min() {
+                for limit in budget.limits.iter_mut().filter(|limit| can_be(limit) == Some(shortest)) {
+                    if limit.end().is_some_and(|end| until < end) {
+                        limit.ends = Some(until);
+                    }
+                }
             }
             Ok(Some(Budget { hold: Some(hold.clone()), ..budget }))
         })
@@ -203,7 +197,9 @@ impl AllowanceService {
         let now = self.fleet.now();
         let keys: Vec<_> = budgets
             .iter()
-            .flat_map(|budget| budget.limits.iter().map(|limit| limit.limit(budget.scope.clone()).key))
+            .flat_map(|budget| {
+                budget.limits.iter().map(|limit| limit.limit_at(budget.scope.clone(), now).key)
+            })
             .collect();
         let readings = self.fleet.ports().allowances.readings(&keys, now).await?;
         for budget in &mut budgets {
@@ -213,11 +209,10 @@ impl AllowanceService {
         for ((limit, key), reading) in limits.zip(&keys).zip(readings) {
             let newest = reading.buckets.last().map_or_else(|| key.window.bucket(now), |(bucket, _)| *bucket);
             let unbegun = matches!(key.window, Window::Anchored { .. }) && limit.anchor.is_none();
-            // What was counted in a window that was cut short is not of the next one.
-            let cut = limit.ends.is_some() && limit.is_over(now);
+            let cut = limit.is_cut(now);
             let end = limit.end().filter(|end| *end > now);
             limit.standing = Some(Standing {
-                used: if cut { Amount::ZERO } else { reading.used },
+                used: reading.used,
                 reserved: reading.reserved,
                 resets_at: end.or_else(|| key.window.frees_at(newest).filter(|_| !unbegun && !cut)),
                 would_refuse: limit.shadow.then(|| self.fleet.shadows().would_refuse(key)),

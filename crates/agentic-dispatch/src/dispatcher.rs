@@ -173,11 +173,14 @@ impl Dispatcher {
     /// Whatever a port answers that is no refusal; what was given stays given.
     pub async fn tick(&self) -> Result<Tick> {
         let revision = self.fleet.ports().allowances.limits_revision().await?;
-        let tick = self.look().await?;
-        if tick.dispatched > 0 && self.fleet.ports().allowances.limits_revision().await? != revision {
+        let tick = self.look().await;
+        // Also one that failed may have given something before.
+        if tick.as_ref().map_or(true, |tick| tick.dispatched > 0)
+            && self.fleet.ports().allowances.limits_revision().await? != revision
+        {
             self.fleet.follow_anew();
         }
-        Ok(tick)
+        tick
     }
 
     async fn look(&self) -> Result<Tick> {

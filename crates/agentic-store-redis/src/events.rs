@@ -127,13 +127,16 @@ impl EventLog for RedisStore {
                 break;
             }
         }
-        let mut left = limit;
-        while left > 0 {
-            let step = left.min(PAGE);
+        let mut forgotten = 0;
+        while forgotten < limit {
+            let step = PAGE.min(limit - forgotten);
             let args = Args::timeless().time(before).value(step);
             let seen = self.ask(&script::FORGET_JOBS, args).await?.parse::<usize>()?;
-            left = if seen < step { 0 } else { left - seen };
+            forgotten += seen;
+            if seen < step {
+                break;
+            }
         }
-        Ok(trimmed.max(folded))
+        Ok(trimmed.max(folded).max(forgotten))
     }
 }

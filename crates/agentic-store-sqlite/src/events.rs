@@ -40,8 +40,8 @@ fn trim(rows: &mut SqliteRows<'_>, before: Timestamp, limit: usize) -> Result<us
         rows.sql.execute(TRIMMED, [last])?;
     }
     let folded = fold::fold(rows.sql, before, limit)?;
-    job::forget(rows.sql, before, limit)?;
-    Ok(old.len().max(folded))
+    let forgotten = job::forget(rows.sql, before, limit)?;
+    Ok(old.len().max(folded).max(forgotten))
 }
 
 impl SqliteStore {

@@ -162,6 +162,7 @@ macro_rules! registry {
                 pruning_leaves_the_meters,
                 a_pruned_task_leaves_no_job,
                 jobs_without_a_task_go_by_age,
+                a_trim_tells_of_ended_jobs,
             }
             agents {
                 register_is_an_upsert,

@@ -440,8 +440,8 @@ impl EventLog for Memory {
             }
             state.events.drain(..old);
             let folded = state.fold(before, limit);
-            state.forget_jobs(before, limit);
-            Ok(old.max(folded))
+            let forgotten = state.forget_jobs(before, limit);
+            Ok(old.max(folded).max(forgotten))
         })
     }
 }

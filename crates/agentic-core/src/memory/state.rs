@@ -119,16 +119,17 @@ impl State {
     }
 
     /// Deletes the jobs that ended before `before` and have no task here, and looks at `limit` at most; one that has a task
-    /// goes with that, and is not looked at again.
-    pub(super) fn forget_jobs(&mut self, before: Timestamp, limit: usize) {
-        for _ in 0..limit {
-            let Some((_, id)) = self.ended.first().filter(|(at, _)| *at < before) else { break };
+    /// goes with that, and is not looked at again. Answers at how many it looked.
+    pub(super) fn forget_jobs(&mut self, before: Timestamp, limit: usize) -> usize {
+        for seen in 0..limit {
+            let Some((_, id)) = self.ended.first().filter(|(at, _)| *at < before) else { return seen };
             let task = self.tasks.get(&id.task).map(|row| row.task.attempt);
             if !task.is_some_and(|latest| (1..=latest).contains(&id.attempt)) {
                 self.jobs.remove(id);
             }
             self.ended.pop_first();
         }
+        limit
     }
 
     /// Folds at most `limit` of the oldest entries from before `before` into the opening balance, so that the meters

@@ -94,9 +94,10 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable`.
     async fn wait(&self, cursor: EventId, timeout: Duration) -> Result<bool>;
 
-    /// Deletes at most `limit` of the oldest events from before `before`, and folds at most as many entries of the
-    /// ledger that stands beside the log, whose meters still add up (`a_fold_that_is_cut_off_still_adds_up`). Answers
-    /// the larger of the two numbers: below `limit`, nothing is left to do (`a_trim_tells_of_the_longer_of_the_two`).
+    /// Deletes at most `limit` of the oldest events from before `before`, and beside the log folds at most as many entries
+    /// of the ledger, whose meters still add up (`a_fold_that_is_cut_off_still_adds_up`), and looks at as many jobs that
+    /// ended. Answers the largest of the three numbers: below `limit`, none of them is left
+    /// (`a_trim_tells_of_the_longer_of_the_two`, `a_trim_tells_of_ended_jobs`).
     ///
     /// # Errors
     /// `Unavailable`.

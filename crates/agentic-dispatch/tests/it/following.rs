@@ -311,6 +311,10 @@ async fn neither_an_end_nor_an_anchor_forgets_what_a_window_that_went_on_counts(
     used(&world, &task, None, 899).await;
     let stood = [(899, Some(began.plus(hours(2))))];
     assert_eq!(standing(&world, "fleet").await, stood);
+    // Whoever read the budget before sends the anchor that it had.
+    let cap = BudgetLimit { anchor: Some(began), ..limit(Meter::Tokens, "anchored:3600", 1_000) };
+    set(&world, "fleet", vec![cap]).await.unwrap();
+    assert_eq!(standing(&world, "fleet").await, stood, "a cap that is set ends nothing");
     let named = |anchor: Option<Timestamp>, ends: Option<Timestamp>| {
         vec![BudgetLimit { anchor, ends, ..limit(Meter::Tokens, "anchored:3600", 1_000) }]
     };
@@ -323,6 +327,10 @@ async fn neither_an_end_nor_an_anchor_forgets_what_a_window_that_went_on_counts(
     match set(&world, "fleet", named(Some(began.plus(hours(1))), Some(world.now()))).await {
         Err(Error::Invalid { field, .. }) => assert_eq!(field, "limits[0].ends"),
         other => panic!("{other:?}"),
+    }
+    match set(&world, "fleet", named(Some(world.now().minus(hours(1))), None)).await {
+        Err(Error::Invalid { field, .. }) => assert_eq!(field, "limits[0].anchor"),
+        other => panic!("an end that is past: {other:?}"),
     }
 }
 

@@ -69,15 +69,15 @@ pub(crate) const DELETE_JOBS_OF: &str = "DELETE FROM jobs WHERE rowid IN (
         WHERE j.attempt BETWEEN 1 AND t.attempt AND j.ended_at IS NOT NULL)";
 
 /// Deletes the jobs that ended before `before` and have no task here, and looks at `limit` at most; one that has a task goes
-/// with that, and is not looked at again.
-pub(crate) fn forget(sql: Sql<'_>, before: Timestamp, limit: usize) -> Result<()> {
+/// with that, and is not looked at again. Answers at how many it looked.
+pub(crate) fn forget(sql: Sql<'_>, before: Timestamp, limit: usize) -> Result<usize> {
     let ended: Vec<i64> = sql.all(ENDED_JOBS, (before.millis(), count(limit)), column::get)?;
-    if ended.is_empty() {
-        return Ok(());
+    if !ended.is_empty() {
+        let list = serde_json::to_string(&ended).map_err(unreadable)?;
+        sql.execute(KEEP_JOBS, [&list])?;
+        sql.execute(DELETE_JOBS, [&list])?;
     }
-    let list = serde_json::to_string(&ended).map_err(unreadable)?;
-    sql.execute(KEEP_JOBS, [&list])?;
-    sql.execute(DELETE_JOBS, [&list]).map(drop)
+    Ok(ended.len())
 }
 
 /// What is pinned of one model.

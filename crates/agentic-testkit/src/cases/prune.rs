@@ -115,6 +115,22 @@ pub async fn jobs_without_a_task_go_by_age(fx: &Fixture) {
     assert_eq!(fx.used(&limits[0], t(40)).await.0, 3 * 4 + 7);
 }
 
+/// Trimming says that more is left while it is of ended jobs alone.
+pub async fn a_trim_tells_of_ended_jobs(fx: &Fixture) {
+    let limits = [daily_tokens("w", 1_000)];
+    for number in 0..5 {
+        let job = job(&format!("t{number}"), 1);
+        fx.admit(&job, &limits, 0, t(1)).await.unwrap();
+        let admission = format!("admission of {job}");
+        fx.allowances.void(VoidJob { job, admission, now: t(1) }).await.unwrap();
+    }
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(fx.events.trim(t(2), 2).await.unwrap());
+    }
+    assert_eq!(answers, [2, 2, 1]);
+}
+
 /// The meters stand, and still are the sum of their entries, when the tasks behind them are gone.
 pub async fn pruning_leaves_the_meters(fx: &Fixture) {
     fx.create(task("a")).await;
