@@ -7,7 +7,7 @@ use agentic_core::{
     amount::Amount,
     id::{AgentId, JobId, TaskId},
     limit::{Limit, Meter, Scope, Window},
-    port::{Beat, BeatAttempt, CreateMany, Heartbeat, Ports, Reap, Register, Unpark, Wake},
+    port::{Beat, BeatAttempt, CreateMany, Ports, Reap, Register, Unpark, Wake},
     task::{NewTask, Page, TaskFilter, TaskStatus},
     usage::Figures,
 };
@@ -190,8 +190,8 @@ async fn steps(world: &World, agents: &[AgentId], parent: &TaskId, probe: &mut P
     let agent = agents.first().context("no agents")?;
     let now = world::now();
     for _ in 0..TIMES {
-        let heartbeat = Heartbeat { agent_id: agent.clone(), incarnation: Some(1), now };
-        probe.call("heartbeat", ports.agents.heartbeat(heartbeat)).await?;
+        let beat = Beat { agent_id: agent.clone(), incarnation: Some(1), attempts: Vec::new(), now };
+        probe.call("heartbeat", ports.ledger.heartbeat(beat)).await?;
         let wake = Wake::All;
         probe.call("unpark", ports.tasks.unpark(Unpark { wake, limit: 1_000 })).await?;
     }
@@ -230,7 +230,7 @@ async fn beats(world: &World, probe: &mut Probe<'_>) -> Result<()> {
     for _ in 0..TIMES {
         let (agent_id, attempts) = (agent.id.clone(), attempts.clone());
         let beat = Beat { agent_id, incarnation: Some(1), attempts, now: world::now() };
-        probe.call("beat, of 500 attempts", ports.ledger.beat(beat)).await?;
+        probe.call("heartbeat, of 500 attempts", ports.ledger.heartbeat(beat)).await?;
     }
     let assigned = ports.tasks.assigned(&agent.id, 2, 1_000);
     probe.call("assigned, none of 500", assigned).await?;

@@ -112,7 +112,7 @@ pub struct AgentInfo {
     pub draining: bool,
     /// When it was last heard of.
     pub last_heartbeat: Timestamp,
-    /// Its live reservations; filled in by services, 0 from a registry.
+    /// Its live reservations; 0 from a registry, which does not know.
     #[serde(default)]
     pub current_load: u32,
     /// How many attempts at once; 0 = unlimited.
@@ -134,6 +134,14 @@ impl AgentInfo {
     /// Whether it can use `model`; a task without a model fits everywhere.
     pub fn can_use(&self, model: Option<&ModelName>) -> bool {
         model.is_none_or(|model| self.models.is_empty() || self.models.contains(model))
+    }
+
+    /// Fills in the number of its live reservations, which has no second copy; with some it is busy.
+    pub fn set_load(&mut self, load: u32) {
+        self.current_load = load;
+        if self.status == AgentStatus::Available && load > 0 {
+            self.status = AgentStatus::Busy;
+        }
     }
 
     /// Whether one more job fits under `max_load`.

@@ -25,7 +25,7 @@ use crate::{
     port::{
         Admission, AgentRegistry, AllowanceStore, Append, Assign, Assigned, Beat, BeatAnswer, Block,
         CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EntryPage, EventLog,
-        EventPage, ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports,
+        EventPage, ExpiredJobs, Extend, Finish, Finished, Heard, Heartbeat, Lanes, Ledger, ParkLane, Ports,
         Progress, ReadEntries, Reap, Register, Renew, Replan, Report, ResetUsage, SetBudget, SetDraining,
         Settings, Settle, StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
     },
@@ -243,6 +243,7 @@ calls! {
         "ledger.assign" LedgerAssign assign(assign: Assign) -> Assigned => assign.claim.now;
         "ledger.start" LedgerStart start(start: StartAttempt) -> Task => start.now;
         "ledger.beat" LedgerBeat beat(beat: Beat) -> Vec<BeatAnswer> => beat.now;
+        "ledger.heartbeat" LedgerHeartbeat heartbeat(beat: Beat) -> Heard => beat.now;
         "ledger.finish" LedgerFinish finish(finish: Finish) -> Finished => finish.end.now;
     }
 }

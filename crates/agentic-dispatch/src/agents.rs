@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use agentic_core::{
-    agent::{AgentInfo, AgentStatus},
+    agent::AgentInfo,
     api::{AttemptDirective, HeartbeatAnswer, HeartbeatBody},
     error::Result,
     id::{AgentId, JobId},
-    port::{Beat, BeatAttempt, Heartbeat, Register, SetDraining},
+    port::{Beat, BeatAttempt, Heard, Register, SetDraining},
     task::Task,
 };
 
@@ -66,7 +66,7 @@ impl AgentService {
         let ids: Vec<AgentId> = agents.iter().map(|agent| agent.id.clone()).collect();
         let loads = self.fleet.ports().allowances.active_jobs(&ids, self.fleet.now()).await?;
         for (agent, load) in agents.iter_mut().zip(loads) {
-            set_load(agent, load);
+            agent.set_load(load);
         }
         Ok(agents)
     }
@@ -77,24 +77,13 @@ impl AgentService {
     /// `NotFound`; `Conflict` `stale_incarnation`; `Invalid` for more than 1,000 attempts.
     pub async fn heartbeat(&self, id: &AgentId, body: HeartbeatBody) -> Result<HeartbeatAnswer> {
         let now = self.fleet.now();
-        let HeartbeatBody { incarnation, attempts } = body;
-        let ports = self.fleet.ports();
-        let alive = ports.agents.heartbeat(Heartbeat { agent_id: id.clone(), incarnation, now });
-        if attempts.is_empty() {
-            // Nothing moves, so that the load is read at the same time.
-            let (mut agent, load) = tokio::try_join!(alive, self.load(id))?;
-            set_load(&mut agent, load);
-            return Ok(HeartbeatAnswer { agent, directives: Vec::new() });
-        }
-        let agent = alive.await?;
-        let attempts: Vec<BeatAttempt> = attempts
-            .into_iter()
-            .map(|running| BeatAttempt {
-                job: JobId::new(running.task_id, running.attempt),
-                figures: running.usage,
-            })
-            .collect();
-        let answers = ports.ledger.beat(Beat { agent_id: id.clone(), incarnation, attempts, now }).await?;
+        let attempts = body.attempts.into_iter().map(|running| BeatAttempt {
+            job: JobId::new(running.task_id, running.attempt),
+            figures: running.usage,
+        });
+        let beat =
+            Beat { agent_id: id.clone(), incarnation: body.incarnation, attempts: attempts.collect(), now };
+        let Heard { agent, answers } = self.fleet.ports().ledger.heartbeat(beat).await?;
         let directives = answers
             .into_iter()
             .map(|answer| AttemptDirective {
@@ -109,7 +98,7 @@ impl AgentService {
                 cost_source: answer.cost_source,
             })
             .collect();
-        Ok(HeartbeatAnswer { agent: self.with_load(agent).await?, directives })
+        Ok(HeartbeatAnswer { agent, directives })
     }
 
     /// Stops or resumes giving work to an agent.
@@ -142,23 +131,9 @@ impl AgentService {
     }
 
     async fn with_load(&self, mut info: AgentInfo) -> Result<AgentInfo> {
-        let load = self.load(&info.id).await?;
-        set_load(&mut info, load);
-        Ok(info)
-    }
-
-    /// How many attempts an agent has under way.
-    async fn load(&self, id: &AgentId) -> Result<u32> {
-        let ids = std::slice::from_ref(id);
+        let ids = std::slice::from_ref(&info.id);
         let loads = self.fleet.ports().allowances.active_jobs(ids, self.fleet.now()).await?;
-        Ok(loads.first().copied().unwrap_or(0))
-    }
-}
-
-/// An agent's load is the number of its live reservations, and it has no second copy.
-pub(crate) fn set_load(agent: &mut AgentInfo, load: u32) {
-    agent.current_load = load;
-    if agent.status == AgentStatus::Available && load > 0 {
-        agent.status = AgentStatus::Busy;
+        info.set_load(loads.first().copied().unwrap_or(0));
+        Ok(info)
     }
 }

@@ -27,7 +27,6 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agents::set_load,
     fleet::Fleet,
     limits::{LimitBook, Plan, Subject},
     policy::Undispatchable,
@@ -263,7 +262,7 @@ impl Dispatcher {
         }
         let ids: Vec<AgentId> = agents.iter().map(|agent| agent.id.clone()).collect();
         for (agent, load) in agents.iter_mut().zip(ports.allowances.active_jobs(&ids, now).await?) {
-            set_load(agent, load);
+            agent.set_load(load);
         }
         let book = self.fleet.limits().await?;
         Ok(Pool { agents, book, closed: HashMap::new() })
@@ -474,7 +473,7 @@ impl Pool {
     fn gave(&mut self, id: &AgentId) {
         if let Some(agent) = self.agents.iter_mut().find(|agent| agent.id == *id) {
             let load = agent.current_load.saturating_add(1);
-            set_load(agent, load);
+            agent.set_load(load);
         }
     }
 

@@ -18,14 +18,14 @@ use agentic_core::{
     amount::Amount,
     attempt::{Attempt, AttemptOutcome},
     clock::Timestamp,
-    engine::{agents::check_incarnation, ledger::MAX_BEAT},
+    engine::{agents::check_incarnation, ledger::check_beat},
     error::{ConflictCode, Error, Kind, Result},
     id::JobId,
     job::{Job, JobOutcome, JobState},
     machine::{check_claimable, check_holder},
     port::{
-        Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Claim, Extend, Finish, Finished, Ledger, Ports,
-        Renew, Report, Settle, StartAttempt, StartJob, VoidJob,
+        Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Claim, Extend, Finish, Finished, Heard, Ledger,
+        Ports, Renew, Report, Settle, StartAttempt, StartJob, VoidJob,
     },
     task::{Task, TaskStatus},
     usage::{Directive, Figures},
@@ -268,15 +268,23 @@ impl Ledger for Saga {
     }
 
     async fn beat(&self, beat: Beat) -> Result<Vec<BeatAnswer>> {
-        if beat.attempts.len() > MAX_BEAT {
-            return Err(Error::invalid("attempts", "must be at most 1000"));
-        }
+        check_beat(&beat)?;
         let mut answers = Vec::with_capacity(beat.attempts.len());
         // One after the other: what one used counts for what the next is told.
         for named in &beat.attempts {
             answers.push(self.beat_one(&beat, named).await?);
         }
         Ok(answers)
+    }
+
+    async fn heartbeat(&self, beat: Beat) -> Result<Heard> {
+        check_beat(&beat)?;
+        let (id, now) = (beat.agent_id.clone(), beat.now);
+        let mut agent = self.ports.agents.heartbeat(beat.sign_of_life()).await?;
+        let answers = Ledger::beat(self, beat).await?;
+        let loads = self.ports.allowances.active_jobs(&[id], now).await?;
+        agent.set_load(loads.first().copied().unwrap_or(0));
+        Ok(Heard { agent, answers })
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished> {

@@ -1,17 +1,9 @@
 -- Notes that an agent lives.
--- ARGV: now, id, incarnation, now as text, time to live of its sign of life (ms). Answers ok with the record; nf; or no.
--- Bound: one agent.
+-- ARGV: now, id, incarnation, now as text, time to live of its sign of life (ms). Answers ok with the record and the load;
+-- nf; no; or again.
+-- Bound: one agent, and a sweep.
 local id, incarnation, stamp, ttl = take(), maybe(), take(), take()
-local a = registered(id)
-if not a then return { 'nf' } end
-if incarnation and incarnation ~= a.incarnation then return no(nil, nil, nil, a.json) end
-local was_offline = a.status == 'offline'
-a.status = 'available'
-if now > tonumber(a.heard) then
-  a.heard = NOW
-  a.last_heartbeat = stamp
-end
-local json = put_agent(id, a)
-redis.call('SET', P .. 'alive:' .. id, a.incarnation, 'PX', ttl)
-if was_offline then emit('agent_online', nil, id) end
-return { 'ok', json }
+local wait = sweep()
+if wait then return wait end
+local json, refusal = hear(id, incarnation, stamp, ttl)
+return refusal or { 'ok', json, n(held('agent:' .. id).active) }

@@ -37,6 +37,27 @@ fn info(mut reply: Reply) -> Result<AgentInfo> {
     Ok(agent_row(&reply.text()?)?.info)
 }
 
+/// What `heartbeat.lua` takes, and `beat.lua` before its attempts.
+pub(crate) fn heartbeat_args(store: &RedisStore, heartbeat: &Heartbeat) -> Args {
+    let Heartbeat { agent_id, incarnation, now } = heartbeat;
+    Args::at(*now).value(agent_id).maybe(*incarnation).value(now).value(sign_of_life(store))
+}
+
+/// The agent of which one of the two heard, and the rest of the answer: its load, and that of the attempts.
+pub(crate) fn heard(answer: Answer, heartbeat: &Heartbeat) -> Result<(AgentInfo, Reply)> {
+    match answer {
+        Answer::NotFound => Err(missing(&heartbeat.agent_id)),
+        Answer::Refused(mut reply) => {
+            let mut rows = Snapshot::of_one(&mut reply, None)?;
+            Err(refused(agents::heartbeat(&mut rows, heartbeat)))
+        }
+        other => {
+            let mut reply = other.ok()?;
+            Ok((agent_row(&reply.text()?)?.info, reply))
+        }
+    }
+}
+
 #[async_trait]
 impl AgentRegistry for RedisStore {
     async fn register(&self, register: Register) -> Result<AgentInfo> {
@@ -76,16 +97,8 @@ impl AgentRegistry for RedisStore {
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<AgentInfo> {
-        let Heartbeat { agent_id, incarnation, now } = &heartbeat;
-        let args = Args::at(*now).value(agent_id).maybe(*incarnation).value(now).value(sign_of_life(self));
-        match self.run(&script::HEARTBEAT, args).await? {
-            Answer::NotFound => Err(missing(agent_id)),
-            Answer::Refused(mut reply) => {
-                let mut rows = Snapshot::of_one(&mut reply, None)?;
-                Err(refused(agents::heartbeat(&mut rows, &heartbeat)))
-            }
-            other => info(other.ok()?),
-        }
+        let answer = self.run(&script::HEARTBEAT, heartbeat_args(self, &heartbeat)).await?;
+        Ok(heard(answer, &heartbeat)?.0)
     }
 
     async fn set_draining(&self, set: SetDraining) -> Result<AgentInfo> {

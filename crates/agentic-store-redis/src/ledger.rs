@@ -4,14 +4,14 @@ use agentic_core::{
     clock::Timestamp,
     engine::ledger,
     error::{Error, Kind, Result},
-    id::JobId,
-    port::{Assign, Assigned, Beat, BeatAnswer, Finish, Finished, Ledger, StartAttempt},
+    port::{Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Finish, Finished, Heard, Ledger, StartAttempt},
     task::Task,
     usage::Directive,
 };
 use async_trait::async_trait;
 
 use crate::{
+    agents::{heard, heartbeat_args},
     allowances::{admission_args, no_room},
     args::Args,
     reply::{Reply, named},
@@ -24,20 +24,31 @@ use crate::{
 /// How many attempts one step renews.
 const BEATS: usize = 25;
 
-/// The answer of `beat.lua` for one attempt.
-fn beaten(job: JobId, reply: &mut Reply) -> Result<BeatAnswer> {
-    let directive = named(&reply.text()?)?;
-    let reason = reply.text()?;
-    let going_on = directive == Directive::Continue;
-    Ok(BeatAnswer {
-        job,
-        directive,
-        reason: (!going_on || !reason.is_empty()).then_some(reason),
-        lease_expires_at: reply.parse_maybe()?.map(Timestamp::from_millis),
-        remaining_tokens: reply.parse_maybe()?,
-        cost_micros: reply.parse()?,
-        cost_source: reply.maybe()?.as_deref().map(named).transpose()?,
-    })
+/// The attempts of one step, as `beat.lua` takes them.
+fn named_attempts(mut args: Args, attempts: &[BeatAttempt]) -> Args {
+    for BeatAttempt { job, figures } in attempts {
+        args = args.value(job).value(&job.task).value(job.attempt).figures(*figures);
+    }
+    args
+}
+
+/// What `beat.lua` answered for each attempt of one step.
+fn beaten(attempts: &[BeatAttempt], reply: &mut Reply, answers: &mut Vec<BeatAnswer>) -> Result<()> {
+    for (BeatAttempt { job, .. }, mut reply) in attempts.iter().zip(reply.lists()?) {
+        let directive = named(&reply.text()?)?;
+        let reason = reply.text()?;
+        let going_on = directive == Directive::Continue;
+        answers.push(BeatAnswer {
+            job: job.clone(),
+            directive,
+            reason: (!going_on || !reason.is_empty()).then_some(reason),
+            lease_expires_at: reply.parse_maybe()?.map(Timestamp::from_millis),
+            remaining_tokens: reply.parse_maybe()?,
+            cost_micros: reply.parse()?,
+            cost_source: reply.maybe()?.as_deref().map(named).transpose()?,
+        });
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -68,22 +79,37 @@ impl Ledger for RedisStore {
     }
 
     async fn beat(&self, beat: Beat) -> Result<Vec<BeatAnswer>> {
-        if beat.attempts.len() > ledger::MAX_BEAT {
-            return ledger::beat(&mut Snapshot::default(), &beat);
-        }
+        ledger::check_beat(&beat)?;
         let mut answers = Vec::with_capacity(beat.attempts.len());
         for some in beat.attempts.chunks(BEATS) {
-            let mut args = Args::at(beat.now).value(&beat.agent_id).maybe(beat.incarnation);
-            for attempt in some {
-                args = args.value(&attempt.job).value(&attempt.job.task).value(attempt.job.attempt);
-                args = args.figures(attempt.figures);
-            }
-            let replies = self.ask(&script::BEAT, args).await?.lists()?;
-            for (attempt, mut reply) in some.iter().zip(replies) {
-                answers.push(beaten(attempt.job.clone(), &mut reply)?);
-            }
+            // Nothing of a sign of life.
+            let args = Args::at(beat.now).value(&beat.agent_id).maybe(beat.incarnation).value("").value("");
+            let mut reply = self.ask(&script::BEAT, named_attempts(args, some)).await?;
+            beaten(some, &mut reply, &mut answers)?;
         }
         Ok(answers)
+    }
+
+    async fn heartbeat(&self, beat: Beat) -> Result<Heard> {
+        ledger::check_beat(&beat)?;
+        let sign = beat.sign_of_life();
+        let mut answers = Vec::with_capacity(beat.attempts.len());
+        let mut steps = beat.attempts.chunks(BEATS);
+        let mut some = steps.next().unwrap_or_default();
+        loop {
+            let script = if some.is_empty() { &script::HEARTBEAT } else { &script::BEAT };
+            let answer = self.run(script, named_attempts(heartbeat_args(self, &sign), some)).await?;
+            let (mut agent, mut reply) = heard(answer, &sign)?;
+            agent.set_load(u32::try_from(reply.parse::<u64>()?).unwrap_or(u32::MAX));
+            if !some.is_empty() {
+                beaten(some, &mut reply, &mut answers)?;
+            }
+            // Each step says that the agent lives, and the last one how it stands.
+            match steps.next() {
+                Some(next) => some = next,
+                None => return Ok(Heard { agent, answers }),
+            }
+        }
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished> {

@@ -4,7 +4,7 @@ use agentic_core::{
     engine::ledger,
     error::Result,
     id::JobId,
-    port::{Assign, Assigned, Beat, BeatAnswer, Finish, Finished, Ledger, StartAttempt},
+    port::{Assign, Assigned, Beat, BeatAnswer, Finish, Finished, Heard, Ledger, StartAttempt},
     task::Task,
 };
 use async_trait::async_trait;
@@ -24,6 +24,11 @@ impl Ledger for SqliteStore {
     async fn beat(&self, beat: Beat) -> Result<Vec<BeatAnswer>> {
         let jobs = beat.attempts.iter().map(|attempt| attempt.job.clone()).collect();
         self.write_on(jobs, move |rows| ledger::beat(rows, &beat)).await
+    }
+
+    async fn heartbeat(&self, beat: Beat) -> Result<Heard> {
+        let jobs = beat.attempts.iter().map(|attempt| attempt.job.clone()).collect();
+        self.write_on(jobs, move |rows| ledger::heartbeat(rows, &beat)).await
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished> {

@@ -12,7 +12,7 @@ use agentic_core::{
     clock::Timestamp,
     error::{Error, Result},
     id::{AgentId, JobId},
-    port::{Beat, BeatAttempt, EndAttempt, Finish, Finished, Heartbeat, Ports, Register, StartAttempt},
+    port::{Beat, BeatAttempt, EndAttempt, Finish, Finished, Heard, Ports, Register, StartAttempt},
     task::{Task, TaskResult},
     usage::{Directive, Figures},
 };
@@ -106,12 +106,9 @@ impl FakeAgent {
     /// # Errors
     /// What no later step can mend: everything but `Unavailable`, and the conflicts of attempts that it lost.
     pub async fn step(&mut self, now: Timestamp) -> Result<()> {
-        let (agent_id, incarnation) = (self.id.clone(), Some(self.incarnation));
-        let beat = Heartbeat { agent_id, incarnation, now };
-        if mended(self.ports.agents.heartbeat(beat).await)?.is_none() {
+        if !self.beat(now).await? {
             return Ok(());
         }
-        self.beat(now).await?;
         self.take_up(now).await?;
         for job in self.running.keys().cloned().collect::<Vec<_>>() {
             self.act(&job, now).await?;
@@ -119,24 +116,24 @@ impl FakeAgent {
         Ok(())
     }
 
-    /// Renews and reports what runs, and notes what is to stop.
-    async fn beat(&mut self, now: Timestamp) -> Result<()> {
+    /// Says that it lives, renews and reports what runs, and notes what is to stop; answers whether it was heard.
+    async fn beat(&mut self, now: Timestamp) -> Result<bool> {
         let named =
             self.running.iter().filter(|(_, run)| run.begun && run.acts.front() != Some(&Act::Forget));
         let attempts: Vec<_> =
             named.map(|(job, run)| BeatAttempt { job: job.clone(), figures: Some(run.figures) }).collect();
-        if attempts.is_empty() {
-            return Ok(());
-        }
         let (agent_id, incarnation) = (self.id.clone(), Some(self.incarnation));
         let beat = Beat { agent_id, incarnation, attempts, now };
-        for answer in mended(self.ports.ledger.beat(beat).await)?.unwrap_or_default() {
+        let Some(Heard { answers, .. }) = mended(self.ports.ledger.heartbeat(beat).await)? else {
+            return Ok(false);
+        };
+        for answer in answers {
             let stops = answer.directive == Directive::Stop;
             if let Some(run) = self.running.get_mut(&answer.job).filter(|_| stops) {
                 run.stopped.get_or_insert(answer.reason.unwrap_or_default());
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes up what was assigned to this start of the agent.

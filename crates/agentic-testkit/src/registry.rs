@@ -302,6 +302,8 @@ macro_rules! registry {
                 a_start_without_an_admission_changes_nothing,
             }
             beat {
+                a_heartbeat_hears_beats_and_counts,
+                a_long_heartbeat_is_whole,
                 beat_renews_and_charges,
                 a_lease_never_outlives_its_reservation,
                 a_beat_answers_each_in_order,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     Rows,
-    agents::check_incarnation,
+    agents::{self, check_incarnation},
     tasks::{self, Verdict},
 };
 use crate::{
@@ -17,13 +17,13 @@ use crate::{
     clock::Timestamp,
     error::{ConflictCode, Error, Kind, Result},
     event::{EventType, NewEvent},
-    id::JobId,
+    id::{AgentId, JobId},
     job::{Entry, EntryKind, Growth, Job, JobOutcome, JobState, Line, Move},
     limit::{Limit, Meter, MeterKey, Reading, Scope, Window, used},
     machine::{self, Action},
     port::{
         Admission, Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Claim, Difference, Extend, Finish,
-        Finished, Replan, Report, ResetUsage, Settle, StartAttempt, StartJob, VoidJob,
+        Finished, Heard, Replan, Report, ResetUsage, Settle, StartAttempt, StartJob, VoidJob,
     },
     task::{Task, TaskStatus},
     usage::{Directive, Figures, WARNING_PERCENT},
@@ -351,10 +351,34 @@ pub fn start(rows: &mut dyn Rows, start: &StartAttempt) -> Result<Task> {
 
 /// See [`crate::port::Ledger::beat`].
 pub fn beat(rows: &mut dyn Rows, beat: &Beat) -> Result<Vec<BeatAnswer>> {
+    check_beat(beat)?;
+    beat.attempts.iter().map(|attempt| beat_one(rows, beat, attempt)).collect()
+}
+
+/// Refuses a beat of too many attempts.
+///
+/// # Errors
+/// `Invalid`.
+pub fn check_beat(beat: &Beat) -> Result<()> {
     if beat.attempts.len() > MAX_BEAT {
         return Err(Error::invalid("attempts", "must be at most 1000"));
     }
-    beat.attempts.iter().map(|attempt| beat_one(rows, beat, attempt)).collect()
+    Ok(())
+}
+
+/// See [`crate::port::Ledger::heartbeat`].
+pub fn heartbeat(rows: &mut dyn Rows, beat: &Beat) -> Result<Heard> {
+    check_beat(beat)?;
+    let mut agent = agents::heartbeat(rows, &beat.sign_of_life())?;
+    let answers = self::beat(rows, beat)?;
+    agent.set_load(load(rows, &beat.agent_id, beat.now)?);
+    Ok(Heard { agent, answers })
+}
+
+/// How many live reservations an agent has; see [`crate::port::AllowanceStore::active_jobs`].
+pub fn load(rows: &mut dyn Rows, agent: &AgentId, now: Timestamp) -> Result<u32> {
+    let held = rows.held(&Scope::Agent(agent.clone()), now)?;
+    Ok(u32::try_from(held.active.get()).unwrap_or(u32::MAX))
 }
 
 fn beat_one(rows: &mut dyn Rows, beat: &Beat, attempt: &BeatAttempt) -> Result<BeatAnswer> {

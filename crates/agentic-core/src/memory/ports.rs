@@ -26,7 +26,7 @@ use crate::{
     port::{
         Admission, AgentRegistry, AllowanceStore, Append, Assign, Assigned, Beat, BeatAnswer, Block,
         CancelTask, Claim, CreateMany, Created, Defer, Difference, Edit, EndAttempt, EntryPage, EventLog,
-        EventPage, ExpiredJobs, Extend, Finish, Finished, Heartbeat, Lanes, Ledger, ParkLane, Ports,
+        EventPage, ExpiredJobs, Extend, Finish, Finished, Heard, Heartbeat, Lanes, Ledger, ParkLane, Ports,
         Progress, ReadEntries, Reap, Register, Renew, Replan, Report, ResetUsage, SetBudget, SetDraining,
         Settings, Settle, StartAttempt, StartJob, TaskStore, Unpark, VoidJob,
     },
@@ -338,13 +338,7 @@ impl AllowanceStore for Memory {
     }
 
     async fn active_jobs(&self, agents: &[AgentId], now: Timestamp) -> Result<Vec<u32>> {
-        self.step(|state| {
-            let active = |agent: &AgentId| {
-                let held = state.held(&Scope::Agent(agent.clone()), now)?;
-                Ok(u32::try_from(held.active.get()).unwrap_or(u32::MAX))
-            };
-            agents.iter().map(active).collect()
-        })
+        self.step(|state| agents.iter().map(|agent| ledger::load(state, agent, now)).collect())
     }
 
     async fn job(&self, job: &JobId) -> Result<Option<Job>> {
@@ -475,6 +469,10 @@ impl Ledger for Memory {
 
     async fn beat(&self, beat: Beat) -> Result<Vec<BeatAnswer>> {
         self.step(|state| ledger::beat(state, &beat))
+    }
+
+    async fn heartbeat(&self, beat: Beat) -> Result<Heard> {
+        self.step(|state| ledger::heartbeat(state, &beat))
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished> {

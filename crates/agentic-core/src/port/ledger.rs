@@ -5,8 +5,9 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Admission, Claim, EndAttempt};
+use super::{Admission, Claim, EndAttempt, Heartbeat};
 use crate::{
+    agent::AgentInfo,
     allowance::CostBasis,
     amount::Amount,
     clock::Timestamp,
@@ -67,6 +68,13 @@ pub struct Beat {
     pub now: Timestamp,
 }
 
+impl Beat {
+    /// That its agent lives.
+    pub fn sign_of_life(&self) -> Heartbeat {
+        Heartbeat { agent_id: self.agent_id.clone(), incarnation: self.incarnation, now: self.now }
+    }
+}
+
 /// What one attempt is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BeatAnswer {
@@ -86,6 +94,15 @@ pub struct BeatAnswer {
     /// Where they come from; absent where nobody says what the job costs.
     #[serde(default)]
     pub cost_source: Option<CostBasis>,
+}
+
+/// What a heartbeat came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heard {
+    /// The agent with its load after the beat.
+    pub agent: AgentInfo,
+    /// As of [`Ledger::beat`].
+    pub answers: Vec<BeatAnswer>,
 }
 
 /// Ends an attempt and settles its job.
@@ -164,6 +181,15 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `Invalid` for more than 1,000 attempts.
     async fn beat(&self, beat: Beat) -> Result<Vec<BeatAnswer>>;
+
+    /// Notes that a registered agent lives, as [`super::AgentRegistry::heartbeat`], and beats for what it runs.
+    ///
+    /// # Atomicity
+    /// As [`Ledger::beat`]; without attempts one step (`a_heartbeat_hears_beats_and_counts`).
+    ///
+    /// # Errors
+    /// `Invalid` for more than 1,000 attempts, before it is heard; `NotFound`; `Conflict` `stale_incarnation`.
+    async fn heartbeat(&self, beat: Beat) -> Result<Heard>;
 
     /// Ends an attempt and settles its job (design §5, Fence).
     ///

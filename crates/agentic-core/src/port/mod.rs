@@ -19,7 +19,9 @@ pub use allowances::{
     ResetUsage, SetBudget, Settle, StartJob, VoidJob,
 };
 pub use events::{Append, EventLog, EventPage, Mark};
-pub use ledger::{Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Finish, Finished, Ledger, StartAttempt};
+pub use ledger::{
+    Assign, Assigned, Beat, BeatAnswer, BeatAttempt, Finish, Finished, Heard, Ledger, StartAttempt,
+};
 pub use settings::Settings;
 pub use tasks::{
     Block, CancelTask, Claim, CreateMany, Created, Defer, Edit, EndAttempt, Lanes, ParkLane, Progress, Renew,

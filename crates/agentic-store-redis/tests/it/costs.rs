@@ -6,7 +6,7 @@ use agentic_core::{
 };
 use agentic_testkit::{
     Fixture,
-    given::{assign, dispatched, done, end, figures, finish, heartbeat, id, job, limited, t, task},
+    given::{assign, beat, dispatched, done, end, figures, finish, id, job, limited, t, task},
 };
 
 use crate::server::{Server, connect, options};
@@ -71,13 +71,13 @@ async fn a_task_costs_two_round_trips_and_few_commands() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_is_one_round_trip_and_four_commands() {
+async fn a_heartbeat_is_one_round_trip_and_seven_commands() {
     let server = Server::start(&[]);
     let fx = Fixture::new(connect(&server.url, options()).await.ports());
     fx.agent("w").await;
-    fx.agents.heartbeat(heartbeat("w", Some(1), t(1))).await.unwrap();
+    fx.ledger.heartbeat(beat("w", &[], t(1))).await.unwrap();
     let before = counts(&server).await;
-    fx.agents.heartbeat(heartbeat("w", Some(1), t(2))).await.unwrap();
+    fx.ledger.heartbeat(beat("w", &[], t(2))).await.unwrap();
     let after = counts(&server).await;
-    assert_eq!((after.0 - before.0, after.1 - before.1), (1, 4));
+    assert_eq!((after.0 - before.0, after.1 - before.1), (1, 7));
 }

@@ -1,19 +1,22 @@
 //! Heartbeats with attempts: renewing, charging and directing in one step.
 
+use std::time::Duration;
+
 use agentic_core::{
+    agent::{AgentInfo, AgentStatus},
     allowance::{CostBasis, Price},
-    error::ConflictCode,
+    error::{ConflictCode, Kind},
     id::JobId,
     job::JobState,
     limit::Limit,
-    port::{Assign, Beat, BeatAnswer, BeatAttempt, CancelTask, Claim},
+    port::{Assign, Beat, BeatAnswer, BeatAttempt, CancelTask, Claim, Heard, Reap},
     task::TaskStatus,
     usage::{Directive, Figures},
 };
 
 use crate::{
     Fixture,
-    expect::{accepted, conflict, invalid},
+    expect::{accepted, conflict, invalid, not_found},
     given::{
         assign, beat, concurrent, daily_jobs, daily_tokens, dispatched, done, end, expired_until, figures,
         finish, id, job, limited, n, register, swept, t, task,
@@ -122,6 +125,57 @@ pub async fn a_beat_answers_each_in_order(fx: &Fixture) {
     ];
     assert_eq!(told, expected.map(|(job, directive)| (job.to_owned(), directive)));
     assert!(fx.ledger.beat(beat("w", &[], t(2))).await.unwrap().is_empty());
+}
+
+/// A heartbeat says that the agent lives, renews and charges, and tells the agent's load after it; what refuses it changes
+/// nothing.
+pub async fn a_heartbeat_hears_beats_and_counts(fx: &Fixture) {
+    fx.agent("w").await;
+    let held = take(fx, "a", &[daily_tokens("w", 100)], 0).await;
+    let heard =
+        |attempts: &[(&JobId, Option<Figures>)], secs: i64| fx.ledger.heartbeat(beat("w", attempts, t(secs)));
+    let of = |agent: AgentInfo| (agent.status, agent.current_load, agent.last_heartbeat);
+    not_found(fx.ledger.heartbeat(beat("stranger", &[], t(1))).await, Kind::Agent, "stranger");
+    for wrong in [0, 2] {
+        let beat = beat("w", &[(&held, Some(figures(90, 0)))], t(1));
+        let answer = fx.ledger.heartbeat(Beat { incarnation: Some(wrong), ..beat }).await;
+        conflict(answer, ConflictCode::StaleIncarnation);
+    }
+    let many = vec![(&held, Some(figures(90, 0))); 1_001];
+    invalid(heard(&many, 1).await, "attempts");
+    assert_eq!(fx.agents.get(&id("w")).await.unwrap().last_heartbeat, t(0));
+
+    fx.agents.reap(Reap { ttl: Duration::from_secs(30), limit: 10, now: t(31) }).await.unwrap();
+    let Heard { agent, answers } =
+        heard(&[(&held, Some(figures(50, 0))), (&job("x", 1), None)], 40).await.unwrap();
+    assert_eq!(of(agent), (AgentStatus::Busy, 1, t(40)));
+    let told: Vec<_> = answers.iter().map(|answer| (answer.directive, answer.remaining_tokens)).collect();
+    assert_eq!(told, [(Directive::Continue, Some(50_u32.into())), (Directive::Stop, None)]);
+    assert_eq!(fx.task("a", t(99)).await.lease_expires_at, Some(t(100)));
+    let stored = fx.agents.get(&id("w")).await.unwrap();
+    assert_eq!(of(stored), (AgentStatus::Available, 0, t(40)), "a registry knows no load");
+
+    let Heard { agent, answers } = heard(&[], 99).await.unwrap();
+    assert_eq!((of(agent), answers), ((AgentStatus::Busy, 1, t(99)), Vec::new()));
+    let Heard { agent, .. } = heard(&[], 101).await.unwrap();
+    assert_eq!(of(agent), (AgentStatus::Available, 0, t(101)), "its lease ran out");
+    let Heard { agent, answers } = heard(&[(&held, None)], 102).await.unwrap();
+    assert_eq!((of(agent), answers[0].directive), ((AgentStatus::Busy, 1, t(102)), Directive::Continue));
+}
+
+/// However many attempts one heartbeat names, each is renewed, and all count.
+pub async fn a_long_heartbeat_is_whole(fx: &Fixture) {
+    fx.agent("w").await;
+    let mut jobs = Vec::new();
+    for number in 0..60 {
+        jobs.push(take(fx, &format!("t{number}"), &[], 0).await);
+    }
+    let attempts: Vec<_> = jobs.iter().map(|job| (job, Some(figures(1, 0)))).collect();
+    let Heard { agent, answers } = fx.ledger.heartbeat(beat("w", &attempts, t(30))).await.unwrap();
+    assert_eq!((agent.current_load, agent.last_heartbeat), (60, t(30)));
+    let named: Vec<&JobId> = answers.iter().map(|answer| &answer.job).collect();
+    assert_eq!(named, jobs.iter().collect::<Vec<_>>());
+    assert!(answers.iter().all(|answer| answer.lease_expires_at == Some(t(90))), "{answers:?}");
 }
 
 /// A beat names at most a thousand attempts.

@@ -65,6 +65,10 @@ impl Generator {
             let job = self.aim(left, RUNNING).await?.job;
             attempts.push(BeatAttempt { job, figures: self.maybe_figures() });
         }
+        if self.chance(50) {
+            attempts.truncate(self.rng.usize(0..=attempts.len()));
+            return Ok(Call::LedgerHeartbeat { beat: Beat { agent_id, incarnation, attempts, now } });
+        }
         Ok(Call::LedgerBeat { beat: Beat { agent_id, incarnation, attempts, now } })
     }
 
