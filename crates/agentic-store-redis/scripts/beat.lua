@@ -1,14 +1,14 @@
 -- Starts and renews the named attempts of one start of an agent, and charges their growth.
--- ARGV: now, agent, incarnation, a sign of life as of `heartbeat` or two empty ones, then for each attempt job, task, number
--- and figures.
--- Answers ok, with what `heartbeat` answers if there is one, and directive, reason, lease, what remains, what the job was
--- charged and where that comes from, for each; nf; no; or again.
+-- ARGV: now, agent, incarnation, now as text and the time to live of a sign of life (ms) if it is to be heard, else two empty
+-- ones, then for each attempt job, task, number and figures.
+-- Answers ok with directive, reason, lease, what remains, what the job was charged and where that comes from, for each; where
+-- it was heard its record stands before and its load behind these. Or nf; no; again.
 -- Bound: the attempts that it is given, as `assign` each, and a sweep.
 local agent, incarnation, stamp, ttl = take(), maybe(), maybe(), maybe()
 local wait = sweep()
 if wait then return wait end
 local json, refusal
-if stamp then json, refusal = hear(agent, incarnation, stamp, ttl) end
+if stamp then json, refusal = hear(agent, incarnation, NOW, stamp, ttl) end
 if refusal then return refusal end
 
 -- Until when a renewal lasts: one lease, but not past the deadline.
@@ -88,4 +88,4 @@ while at < #ARGV do
   answers[#answers + 1] = beat(id, task, number, take_figures())
 end
 if not json then return { 'ok', answers } end
-return { 'ok', json, n(held('agent:' .. agent).active), answers }
+return { 'ok', json, answers, n(held('agent:' .. agent).active) }

@@ -3,7 +3,6 @@
 use agentic_core::{
     agent::AgentInfo,
     clock::Timestamp,
-    engine::agents,
     error::{Error, Kind, Result},
     id::AgentId,
     port::{AgentRegistry, Heartbeat, Reap, Register, SetDraining},
@@ -12,8 +11,9 @@ use async_trait::async_trait;
 
 use crate::{
     args::Args,
+    heartbeats::{self, sign_of_life},
     reply::Reply,
-    rows::{Snapshot, agent_row, record_rest, refused},
+    rows::{agent_row, record_rest},
     script,
     store::{Answer, RedisStore},
 };
@@ -24,38 +24,12 @@ const PAGE: usize = 500;
 /// How many agents one step marks offline.
 const STEP: usize = 100;
 
-/// Three heartbeats, in milliseconds: what a sign of life lasts.
-fn sign_of_life(store: &RedisStore) -> u128 {
-    (store.inner.options.heartbeat * 3).as_millis().max(1)
-}
-
 fn missing(id: &AgentId) -> Error {
     Error::not_found(Kind::Agent, id)
 }
 
 fn info(mut reply: Reply) -> Result<AgentInfo> {
     Ok(agent_row(&reply.text()?)?.info)
-}
-
-/// What `heartbeat.lua` takes, and `beat.lua` before its attempts.
-pub(crate) fn heartbeat_args(store: &RedisStore, heartbeat: &Heartbeat) -> Args {
-    let Heartbeat { agent_id, incarnation, now } = heartbeat;
-    Args::at(*now).value(agent_id).maybe(*incarnation).value(now).value(sign_of_life(store))
-}
-
-/// The agent of which one of the two heard, and the rest of the answer: its load, and that of the attempts.
-pub(crate) fn heard(answer: Answer, heartbeat: &Heartbeat) -> Result<(AgentInfo, Reply)> {
-    match answer {
-        Answer::NotFound => Err(missing(&heartbeat.agent_id)),
-        Answer::Refused(mut reply) => {
-            let mut rows = Snapshot::of_one(&mut reply, None)?;
-            Err(refused(agents::heartbeat(&mut rows, heartbeat)))
-        }
-        other => {
-            let mut reply = other.ok()?;
-            Ok((agent_row(&reply.text()?)?.info, reply))
-        }
-    }
 }
 
 #[async_trait]
@@ -97,8 +71,7 @@ impl AgentRegistry for RedisStore {
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<AgentInfo> {
-        let answer = self.run(&script::HEARTBEAT, heartbeat_args(self, &heartbeat)).await?;
-        Ok(heard(answer, &heartbeat)?.0)
+        Ok(heartbeats::hear(self, heartbeat).await?.0)
     }
 
     async fn set_draining(&self, set: SetDraining) -> Result<AgentInfo> {

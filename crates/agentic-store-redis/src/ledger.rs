@@ -1,6 +1,7 @@
 //! The port of the joint: both sides stand in one slot, so that each step is one script.
 
 use agentic_core::{
+    agent::AgentInfo,
     clock::Timestamp,
     engine::ledger,
     error::{Error, Kind, Result},
@@ -11,10 +12,10 @@ use agentic_core::{
 use async_trait::async_trait;
 
 use crate::{
-    agents::{heard, heartbeat_args},
     allowances::{admission_args, no_room},
     args::Args,
-    reply::{Reply, named},
+    heartbeats::{self, heard, sign_of_life},
+    reply::{Reply, misshapen, named},
     rows::{Snapshot, refused, task_row},
     script,
     store::{Answer, RedisStore},
@@ -23,6 +24,17 @@ use crate::{
 
 /// How many attempts one step renews.
 const BEATS: usize = 25;
+
+/// What `beat.lua` takes first.
+fn beat_args(beat: &Beat) -> Args {
+    Args::at(beat.now).value(&beat.agent_id).maybe(beat.incarnation)
+}
+
+/// An agent with the load that ends an answer.
+fn loaded(mut agent: AgentInfo, mut reply: Reply) -> Result<AgentInfo> {
+    agent.set_load(u32::try_from(reply.parse::<u64>()?).unwrap_or(u32::MAX));
+    Ok(agent)
+}
 
 /// The attempts of one step, as `beat.lua` takes them.
 fn named_attempts(mut args: Args, attempts: &[BeatAttempt]) -> Args {
@@ -83,7 +95,7 @@ impl Ledger for RedisStore {
         let mut answers = Vec::with_capacity(beat.attempts.len());
         for some in beat.attempts.chunks(BEATS) {
             // Nothing of a sign of life.
-            let args = Args::at(beat.now).value(&beat.agent_id).maybe(beat.incarnation).value("").value("");
+            let args = beat_args(&beat).value("").value("");
             let mut reply = self.ask(&script::BEAT, named_attempts(args, some)).await?;
             beaten(some, &mut reply, &mut answers)?;
         }
@@ -93,23 +105,22 @@ impl Ledger for RedisStore {
     async fn heartbeat(&self, beat: Beat) -> Result<Heard> {
         ledger::check_beat(&beat)?;
         let sign = beat.sign_of_life();
-        let mut answers = Vec::with_capacity(beat.attempts.len());
-        let mut steps = beat.attempts.chunks(BEATS);
-        let mut some = steps.next().unwrap_or_default();
-        loop {
-            let script = if some.is_empty() { &script::HEARTBEAT } else { &script::BEAT };
-            let answer = self.run(script, named_attempts(heartbeat_args(self, &sign), some)).await?;
-            let (mut agent, mut reply) = heard(answer, &sign)?;
-            agent.set_load(u32::try_from(reply.parse::<u64>()?).unwrap_or(u32::MAX));
-            if !some.is_empty() {
-                beaten(some, &mut reply, &mut answers)?;
-            }
-            // Each step says that the agent lives, and the last one how it stands.
-            match steps.next() {
-                Some(next) => some = next,
-                None => return Ok(Heard { agent, answers }),
-            }
+        if beat.attempts.is_empty() {
+            let (agent, reply) = heartbeats::hear(self, sign).await?;
+            return Ok(Heard { agent: loaded(agent, reply)?, answers: Vec::new() });
         }
+        let mut answers = Vec::with_capacity(beat.attempts.len());
+        let mut last = None;
+        // Each step says that the agent lives, and the last one how it stands.
+        for some in beat.attempts.chunks(BEATS) {
+            let args = beat_args(&beat).value(sign.now).value(sign_of_life(self));
+            let answer = self.run(&script::BEAT, named_attempts(args, some)).await?;
+            let (agent, mut reply) = heard(answer, &sign)?;
+            beaten(some, &mut reply, &mut answers)?;
+            last = Some((agent, reply));
+        }
+        let (agent, reply) = last.ok_or_else(|| misshapen("there was no step"))?;
+        Ok(Heard { agent: loaded(agent, reply)?, answers })
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished> {

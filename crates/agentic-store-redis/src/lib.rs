@@ -27,6 +27,7 @@ mod entries;
 mod error;
 mod events;
 mod follower;
+mod heartbeats;
 mod lanes;
 mod ledger;
 mod options;

@@ -20,13 +20,17 @@ use fred::{
         scripts::Script,
     },
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     args::Args,
     checks,
     clock::{self, RedisClock},
     error::{about, storage},
+    heartbeats::{self, Waiting},
     options::RedisOptions,
     reply::{Reply, misshapen},
     trouble::{self, Trouble},
@@ -53,6 +57,7 @@ pub(crate) struct Inner {
     root: String,
     builder: Builder,
     pub(crate) options: RedisOptions,
+    pub(crate) heartbeats: mpsc::Sender<Waiting>,
     pub(crate) newest: watch::Sender<EventId>,
     pub(crate) follower: Mutex<Option<JoinHandle<()>>>,
 }
@@ -70,11 +75,26 @@ pub(crate) enum Answer {
     Late(Reply),
     /// A limit has no room: the limit and its figures.
     Full(Reply),
+    /// More reservations ran out than one step may move: it is to be run once more.
+    Again,
     /// What only one script says, by its word.
     Said(Reply),
 }
 
 impl Answer {
+    /// What a script answered, by its first word.
+    pub(crate) fn of(mut reply: Reply) -> Result<Self> {
+        match reply.text()?.as_str() {
+            "ok" => Ok(Self::Ok(reply)),
+            "nf" => Ok(Self::NotFound),
+            "no" => Ok(Self::Refused(reply)),
+            "late" => Ok(Self::Late(reply)),
+            "full" => Ok(Self::Full(reply)),
+            "again" => Ok(Self::Again),
+            _ => Ok(Self::Said(reply)),
+        }
+    }
+
     /// The answer of a script that refuses nothing.
     pub(crate) fn ok(self) -> Result<Reply> {
         match self {
@@ -123,17 +143,19 @@ impl RedisStore {
         for client in pool.clients() {
             tokio::spawn(trouble::listen(client.error_rx(), client.reconnect_rx(), Arc::downgrade(&trouble)));
         }
-        Ok(Self {
-            inner: Arc::new(Inner {
-                pool,
-                trouble,
-                root,
-                builder: follower,
-                options,
-                newest: watch::Sender::new(0),
-                follower: Mutex::new(None),
-            }),
-        })
+        let (heartbeats, waiting) = heartbeats::queue();
+        let inner = Arc::new(Inner {
+            pool,
+            trouble,
+            root,
+            builder: follower,
+            options,
+            heartbeats,
+            newest: watch::Sender::new(0),
+            follower: Mutex::new(None),
+        });
+        tokio::spawn(heartbeats::follow(waiting, Arc::downgrade(&inner)));
+        Ok(Self { inner })
     }
 
     /// The ports onto it.
@@ -165,15 +187,9 @@ impl RedisStore {
         for _ in 0..MAX_SWEEPS {
             let (keys, values) = (vec![self.inner.root.clone()], values.clone());
             let answer = script.evalsha_with_reload(self.inner.pool.next(), keys, values).await;
-            let mut reply = Reply::of(answer.map_err(|error| self.inner.failed(error))?)?;
-            match reply.text()?.as_str() {
-                "ok" => return Ok(Answer::Ok(reply)),
-                "nf" => return Ok(Answer::NotFound),
-                "no" => return Ok(Answer::Refused(reply)),
-                "late" => return Ok(Answer::Late(reply)),
-                "full" => return Ok(Answer::Full(reply)),
-                "again" => {}
-                _ => return Ok(Answer::Said(reply)),
+            match Answer::of(Reply::of(answer.map_err(|error| self.inner.failed(error))?)?)? {
+                Answer::Again => {}
+                decided => return Ok(decided),
             }
         }
         Err(Error::unavailable("redis, busy with reservations that ran out,"))

@@ -34,14 +34,14 @@ local function put_agent(id, a)
 end
 
 -- Notes that an agent lives; answers its JSON, or nothing and a refusal.
-local function hear(id, incarnation, stamp, ttl)
+local function hear(id, incarnation, time, stamp, ttl)
   local a = registered(id)
   if not a then return nil, { 'nf' } end
   if incarnation and incarnation ~= a.incarnation then return nil, no(nil, nil, nil, a.json) end
   local was_offline = a.status == 'offline'
   a.status = 'available'
-  if now > tonumber(a.heard) then
-    a.heard = NOW
+  if tonumber(time) > tonumber(a.heard) then
+    a.heard = time
     a.last_heartbeat = stamp
   end
   local json = put_agent(id, a)
