@@ -23,6 +23,8 @@ use crate::timer::Timer;
 
 /// How many connections share the commands, as of a store.
 const POOL: usize = 4;
+/// How many commands the server's log of slow ones keeps: more than one call runs.
+const SLOWLOG: &str = "100000";
 /// What a bare script writes with each of its commands.
 const BODY: &str = "a value of thirty-two characters";
 /// As many writes as the caller says.
@@ -120,13 +122,23 @@ impl Redis {
         Ok(counts)
     }
 
-    /// How many scripts the server ran so far, and the microseconds that they took.
-    pub(crate) async fn scripts(&self) -> Result<(f64, f64)> {
-        let stats = self.command("INFO", &["commandstats"]).await?;
-        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-        let mut fields = line.unwrap_or("0,usec=0").split([',', '=']);
-        let calls = fields.next().unwrap_or_default().parse()?;
-        Ok((calls, fields.nth(1).unwrap_or_default().parse()?))
+    /// Has the server log how long each script takes, for [`Redis::scripts`].
+    pub(crate) async fn log_scripts(&self) -> Result<()> {
+        self.command("CONFIG", &["SET", "slowlog-log-slower-than", "0"]).await?;
+        self.command("CONFIG", &["SET", "slowlog-max-len", SLOWLOG]).await?;
+        Ok(())
+    }
+
+    /// How long each script took that the server ran since the last time that it was asked, the latest first.
+    pub(crate) async fn scripts(&self) -> Result<Vec<Duration>> {
+        let command = CustomCommand::new_static("SLOWLOG", ClusterHash::Random, false);
+        let logged: Vec<(i64, i64, u64, Vec<String>, String, String)> =
+            self.pool.next().custom(command, vec!["GET", SLOWLOG]).await?;
+        self.command("SLOWLOG", &["RESET"]).await?;
+        let scripts = logged.into_iter().filter(|(_, _, _, words, ..)| {
+            words.first().is_some_and(|name| name.eq_ignore_ascii_case("EVALSHA"))
+        });
+        Ok(scripts.map(|(_, _, micros, ..)| Duration::from_micros(micros)).collect())
     }
 
     /// Runs the bare script with so many commands in each of `trips` round trips a cycle, so many cycles in all, and

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long after one script the next one begins, which is the most that a heartbeat waits for others.
-const APART: Duration = Duration::from_millis(10);
+const APART: Duration = Duration::from_millis(20);
 
 /// How many agents one script hears; the next follows a full one at once.
 const MOST: usize = 100;

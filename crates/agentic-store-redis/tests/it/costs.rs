@@ -12,7 +12,7 @@ use agentic_testkit::{
 use crate::server::{Server, connect, options};
 
 /// How many scripts the server was asked for, and how many commands they ran.
-async fn counts(server: &Server) -> (u64, u64) {
+pub(crate) async fn counts(server: &Server) -> (u64, u64) {
     let stats = server.command("INFO", &["commandstats"]).await.into_string().unwrap();
     let calls = |line: &str| line.split(['=', ',']).nth(1).unwrap().parse::<u64>().unwrap();
     let lines = stats.lines().filter(|line| line.starts_with("cmdstat_"));

@@ -6,6 +6,7 @@ mod cluster;
 mod conformance;
 mod costs;
 mod faults;
+mod heartbeats;
 mod keys;
 mod lockstep;
 mod promises;

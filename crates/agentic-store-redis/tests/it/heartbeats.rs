@@ -1,0 +1,109 @@
+//! Heartbeats of many agents at once, which go in few scripts, and each for itself.
+
+use std::time::Duration;
+
+use agentic_core::{
+    agent::AgentStatus,
+    error::{ConflictCode, Error, Kind},
+    port::{Beat, Heard},
+};
+use agentic_testkit::{
+    Fixture,
+    expect::{conflict, not_found},
+    given::{assign, beat, job, t, task},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    costs::counts,
+    server::{Server, connect, options},
+};
+
+/// How many agents beat at once: more than one script hears.
+const AGENTS: usize = 250;
+
+type Answers = Vec<(String, Result<Heard, Error>)>;
+
+/// Sends all at once; answers them in the order of their agents.
+async fn all(fx: &Fixture, beats: impl IntoIterator<Item = Beat>) -> Answers {
+    let mut sent = JoinSet::new();
+    for beat in beats {
+        let ledger = fx.ledger.clone();
+        sent.spawn(async move { (beat.agent_id.to_string(), ledger.heartbeat(beat).await) });
+    }
+    let mut answers = sent.join_all().await;
+    answers.sort_by(|(one, _), (other, _)| one.cmp(other));
+    answers
+}
+
+fn name(number: usize) -> String {
+    format!("w{number:03}")
+}
+
+#[tokio::test]
+async fn those_of_many_agents_share_scripts_and_are_answered_each() {
+    let server = Server::start(&[]);
+    let fx = Fixture::new(connect(&server.url, options()).await.ports());
+    for number in 0..AGENTS {
+        fx.agent(&name(number)).await;
+    }
+    fx.create(task("a")).await;
+    fx.take(assign(&job("a", 1), "w007", t(0))).await.unwrap();
+    let before = counts(&server).await;
+    let stale = Beat { incarnation: Some(9), ..beat("w009", &[], t(9)) };
+    // Each at a time of its own, and one agent twice.
+    let beats = (0..AGENTS).map(|number| match number {
+        9 => stale.clone(),
+        _ => beat(&name(number), &[], t(1 + i64::try_from(number % 5).unwrap())),
+    });
+    let answers = all(&fx, beats.chain([beat("w001", &[], t(30)), beat("x", &[], t(1))])).await;
+    let scripts = counts(&server).await.0 - before.0;
+    assert!((3..=6).contains(&scripts), "{scripts} scripts");
+
+    assert_eq!(answers.len(), AGENTS + 2);
+    for (agent, answer) in answers {
+        match agent.as_str() {
+            "x" => not_found(answer, Kind::Agent, "x"),
+            "w009" => {
+                conflict(answer, ConflictCode::StaleIncarnation);
+            }
+            _ => {
+                let Heard { agent: heard, answers } = answer.unwrap();
+                let busy = agent == "w007";
+                let status = if busy { AgentStatus::Busy } else { AgentStatus::Available };
+                assert_eq!((heard.id.to_string(), heard.status), (agent, status));
+                assert_eq!((heard.current_load, answers), (u32::from(busy), Vec::new()));
+            }
+        }
+    }
+    for agent in fx.agents.list().await.unwrap() {
+        let number: i64 = agent.id.as_str().trim_start_matches('w').parse().unwrap();
+        let expected = match number {
+            1 => t(30),
+            9 => t(0),
+            _ => t(1 + number % 5),
+        };
+        assert_eq!(agent.last_heartbeat, expected, "{}", agent.id);
+    }
+}
+
+#[tokio::test]
+async fn those_that_a_stopped_server_does_not_hear_are_told_so_and_may_be_repeated() {
+    let server = Server::start(&[]);
+    let patience = Duration::from_millis(300);
+    let fx = Fixture::new(connect(&server.url, options().command_timeout(patience)).await.ports());
+    for number in 0..AGENTS {
+        fx.agent(&name(number)).await;
+    }
+    let beats = |secs| (0..AGENTS).map(move |number| beat(&name(number), &[], t(secs)));
+    server.signal("STOP");
+    let refused = tokio::time::timeout(Duration::from_secs(10), all(&fx, beats(1))).await.unwrap();
+    server.signal("CONT");
+    for (agent, answer) in refused {
+        assert!(answer.as_ref().is_err_and(Error::is_retryable), "{agent}: {answer:?}");
+    }
+    crate::faults::until_it_is_back(&fx, "a").await;
+    for (agent, answer) in all(&fx, beats(2)).await {
+        assert_eq!(answer.unwrap().agent.last_heartbeat, t(2), "{agent}");
+    }
+}
