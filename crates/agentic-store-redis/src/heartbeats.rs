@@ -5,7 +5,10 @@
 //! touch another, and a script that failed as a whole is repeated by whoever repeats its heartbeat, since hearing an agent
 //! twice is hearing it once.
 
-use std::{sync::Weak, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use agentic_core::{
     agent::AgentInfo,
@@ -14,7 +17,7 @@ use agentic_core::{
     error::{Error, Kind, Result},
     port::Heartbeat,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     args::Args,
@@ -24,11 +27,14 @@ use crate::{
     store::{Answer, Inner, RedisStore},
 };
 
-/// How long after one script the next one begins, which is the most that a heartbeat waits for others.
+/// How long after one script the next one begins: what a heartbeat waits for others.
 const APART: Duration = Duration::from_millis(20);
 
 /// How many agents one script hears; the next follows a full one at once.
-const MOST: usize = 100;
+const MOST: usize = 25;
+
+/// How many scripts may be without their answer: one connection in four that is cut off must not keep the others silent.
+const UNANSWERED: usize = 200;
 
 /// How many wait for the next script; who comes then waits for a place.
 const QUEUE: usize = 1_000;
@@ -47,11 +53,20 @@ pub(crate) fn queue() -> (mpsc::Sender<Waiting>, mpsc::Receiver<Waiting>) {
 
 /// Says what waits to the server, until the store is dropped.
 pub(crate) async fn follow(mut queue: mpsc::Receiver<Waiting>, store: Weak<Inner>) {
-    let mut some = Vec::with_capacity(MOST);
-    while queue.recv_many(&mut some, MOST).await > 0 {
+    let unanswered = Arc::new(Semaphore::new(UNANSWERED));
+    loop {
+        // Scripts may overtake each other: the latest sign of life counts.
+        let Ok(place) = Arc::clone(&unanswered).acquire_owned().await else { return };
+        let mut some = Vec::with_capacity(MOST);
+        if queue.recv_many(&mut some, MOST).await == 0 {
+            return;
+        }
         let Some(inner) = store.upgrade() else { return };
         let is_full = some.len() == MOST;
-        say(&RedisStore { inner }, &mut some).await;
+        tokio::spawn(async move {
+            say(&RedisStore { inner }, some).await;
+            drop(place);
+        });
         if !is_full {
             tokio::time::sleep(APART).await;
         }
@@ -59,7 +74,9 @@ pub(crate) async fn follow(mut queue: mpsc::Receiver<Waiting>, store: Weak<Inner
 }
 
 /// Runs one script for all of `some`, and answers each.
-async fn say(store: &RedisStore, some: &mut Vec<Waiting>) {
+async fn say(store: &RedisStore, mut some: Vec<Waiting>) {
+    // Who gave up has sent another one by now.
+    some.retain(|waiting| !waiting.answer.is_closed());
     // Each is heard at its own time, and the step is one of the latest.
     let now = some.iter().map(|waiting| waiting.heartbeat.now).max().unwrap_or(Timestamp::EPOCH);
     let args = Args::at(now).value(sign_of_life(store));
@@ -73,14 +90,13 @@ async fn say(store: &RedisStore, some: &mut Vec<Waiting>) {
     };
     match replies {
         Ok(replies) => {
-            for (waiting, reply) in some.drain(..).zip(replies) {
+            for (waiting, reply) in some.into_iter().zip(replies) {
                 let answer = Answer::of(reply).and_then(|answer| heard(answer, &waiting.heartbeat));
-                // Who does not wait any more was heard all the same.
                 drop(waiting.answer.send(answer));
             }
         }
         Err(error) => {
-            for waiting in some.drain(..) {
+            for waiting in some {
                 drop(waiting.answer.send(Err(error.clone())));
             }
         }
@@ -89,16 +105,16 @@ async fn say(store: &RedisStore, some: &mut Vec<Waiting>) {
 
 /// Says that an agent lives; answers it, and the rest of the answer: its load.
 pub(crate) async fn hear(store: &RedisStore, heartbeat: Heartbeat) -> Result<(AgentInfo, Reply)> {
-    let gone = || Error::unavailable("redis");
+    let inner = &store.inner;
     let (answer, told) = oneshot::channel();
     let waiting = async {
-        let sent = store.inner.heartbeats.send(Waiting { heartbeat, answer }).await;
-        sent.map_err(|_| gone())?;
-        told.await.map_err(|_| gone())?
+        inner.heartbeats.send(Waiting { heartbeat, answer }).await.ok()?;
+        told.await.ok()
     };
-    // The script before it may take its time as well.
-    let most = store.inner.options.command_timeout * 2;
-    tokio::time::timeout(most, waiting).await.map_err(|_| gone())?
+    // Its script may take as long as a command; it should not wait much longer for its turn.
+    let most = inner.options.command_timeout + APART * 10;
+    let told = tokio::time::timeout(most, waiting).await;
+    told.ok().flatten().unwrap_or_else(|| Err(inner.silent("a heartbeat was not heard in time")))
 }
 
 /// The agent of a script that heard it, and the rest of the answer.

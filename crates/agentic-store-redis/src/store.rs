@@ -13,6 +13,7 @@ use agentic_core::{
 };
 use fred::{
     clients::{Client, Pool},
+    error::ErrorKind,
     interfaces::{ClientLike, EventInterface},
     types::{
         Builder, ClusterHash, CustomCommand, Value,
@@ -244,6 +245,11 @@ impl Inner {
 
     fn failed(&self, error: fred::error::Error) -> Error {
         storage(self.trouble.explain(error))
+    }
+
+    /// Nothing was answered, and why, as far as that is known.
+    pub(crate) fn silent(&self, what: &'static str) -> Error {
+        self.failed(fred::error::Error::new(ErrorKind::Timeout, what))
     }
 
     /// A connection of its own, for commands that wait.

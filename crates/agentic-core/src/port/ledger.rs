@@ -185,7 +185,8 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// Notes that a registered agent lives, as [`super::AgentRegistry::heartbeat`], and beats for what it runs.
     ///
     /// # Atomicity
-    /// As [`Ledger::beat`]; without attempts one step (`a_heartbeat_hears_beats_and_counts`).
+    /// Without attempts one step (`a_heartbeat_hears_beats_and_counts`). With many a store may take several, as
+    /// [`Ledger::beat`]; an agent that registers anew in between is refused with some of them done.
     ///
     /// # Errors
     /// `Invalid` for more than 1,000 attempts, before it is heard; `NotFound`; `Conflict` `stale_incarnation`.

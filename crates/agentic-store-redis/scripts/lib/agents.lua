@@ -33,11 +33,11 @@ local function put_agent(id, a)
   return json
 end
 
--- Notes that an agent lives; answers its JSON, or nothing and a refusal.
+-- Notes that an agent lives; answers its JSON, or nothing and a refusal. A record that cannot be read is its own trouble.
 local function hear(id, incarnation, time, stamp, ttl)
   local a = registered(id)
   if not a then return nil, { 'nf' } end
-  if incarnation and incarnation ~= a.incarnation then return nil, no(nil, nil, nil, a.json) end
+  if not a.incarnation or incarnation and incarnation ~= a.incarnation then return nil, no(nil, nil, nil, a.json) end
   local was_offline = a.status == 'offline'
   a.status = 'available'
   if tonumber(time) > tonumber(a.heard) then
@@ -46,6 +46,6 @@ local function hear(id, incarnation, time, stamp, ttl)
   end
   local json = put_agent(id, a)
   redis.call('SET', P .. 'alive:' .. id, a.incarnation, 'PX', ttl)
-  if was_offline then emit('agent_online', nil, id) end
+  if was_offline then append('agent_online', '', id, time, '') end
   return json
 end
