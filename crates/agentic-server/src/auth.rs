@@ -5,10 +5,8 @@
 
 use agentic_dispatch::Caller;
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, Method, header},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
 };
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -98,21 +96,18 @@ impl Digest {
 }
 
 /// Lets a request through to its handler, with its [`Caller`], if the table says so.
-pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub(crate) fn gate(app: &App, request: &mut Request) -> Result<(), Failure> {
     let gate = match request.extensions().get::<MatchedPath>() {
         Some(path) => gate_of(request.method(), path.as_str()),
         None => Gate::Open, // Nothing is there but the answer that nothing is there.
     };
     if let Gate::Roles(roles) = gate {
-        match role(&app, request.headers()) {
-            Ok(role) if roles.contains(&role) => {
-                request.extensions_mut().insert(Caller::Operator);
-            }
-            Ok(_) => return Failure::forbidden().into_response(),
-            Err(failure) => return failure.into_response(),
+        if !roles.contains(&role(app, request.headers())?) {
+            return Err(Failure::forbidden());
         }
+        request.extensions_mut().insert(Caller::Operator);
     }
-    next.run(request).await
+    Ok(())
 }
 
 fn gate_of(method: &Method, path: &str) -> Gate {
