@@ -163,10 +163,14 @@ fn client() -> Result<Runtime, Failure> {
 
 /// A runtime for what runs for long.
 fn server() -> Result<Runtime, Failure> {
-    // Half of the cores: the store, its Redis and the workers of a small machine need the others, and a thread that is woken
-    // to find that another one has the work already costs a third of a heartbeat.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    started(Builder::new_multi_thread().worker_threads((cores / 2).max(1)).enable_all().build())
+    let mut builder = Builder::new_multi_thread();
+    // Half of the cores, if tokio's own variable does not say otherwise: stores and agents need the others, and a thread that
+    // is woken to find that another one has the work already costs a third of a heartbeat.
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        builder.worker_threads((cores / 2).max(1));
+    }
+    started(builder.enable_all().build())
 }
 
 fn started(runtime: std::io::Result<Runtime>) -> Result<Runtime, Failure> {

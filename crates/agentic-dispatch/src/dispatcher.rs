@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -258,7 +258,8 @@ impl Dispatcher {
         agents.retain(|agent| is_fit(&Lane::default(), agent) && !skipped.contains_key(&agent.id));
         if self.fleet.in_grace(now) {
             let expired = ports.tasks.expired(now, MAX_LANES).await?;
-            agents.retain(|agent| !expired.iter().any(|(_, attempt)| attempt.agent_id == agent.id));
+            let silent: HashSet<&AgentId> = expired.iter().map(|(_, attempt)| &attempt.agent_id).collect();
+            agents.retain(|agent| !silent.contains(&agent.id));
         }
         let ids: Vec<AgentId> = agents.iter().map(|agent| agent.id.clone()).collect();
         for (agent, load) in agents.iter_mut().zip(ports.allowances.active_jobs(&ids, now).await?) {
@@ -277,8 +278,10 @@ impl Dispatcher {
         refusals: &mut Vec<Refusal>,
     ) -> Result<Placed> {
         let need = Need { lane, priority: head.priority };
-        let mut tried: Vec<AgentId> = Vec::new();
+        let mut tried: HashSet<AgentId> = HashSet::new();
         loop {
+            // A look at each of many agents that are refused waits for nothing else, and must not keep others waiting.
+            tokio::task::yield_now().await;
             let mut open = pool.agents.iter().filter(|agent| !tried.contains(&agent.id));
             let Some(agent) = self.router.choose(&need, &mut open).cloned() else {
                 let first = refusals.first().cloned().map(Box::new);
@@ -292,7 +295,7 @@ impl Dispatcher {
             let plan = self.fleet.plan(&mut pool.book, &subject, head.estimated_tokens, now).await?;
             if let Some(refusal) = pool.closed_for(&plan, head.estimated_tokens) {
                 refusals.push(refusal);
-                tried.push(agent.id);
+                tried.insert(agent.id);
                 continue;
             }
             let verdicts = self.fleet.evaluate(&plan.shadows, head.estimated_tokens, now).await;
@@ -305,7 +308,7 @@ impl Dispatcher {
                 Err(Error::Refused(refusal)) => {
                     pool.close(&refusal);
                     refusals.push(*refusal);
-                    tried.push(agent.id);
+                    tried.insert(agent.id);
                 }
                 Err(Error::Conflict {
                     code: ConflictCode::AgentUnavailable | ConflictCode::StaleIncarnation,

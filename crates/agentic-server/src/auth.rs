@@ -5,8 +5,10 @@
 
 use agentic_dispatch::Caller;
 use axum::{
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, Method, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
 };
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -96,18 +98,21 @@ impl Digest {
 }
 
 /// Lets a request through to its handler, with its [`Caller`], if the table says so.
-pub(crate) fn gate(app: &App, request: &mut Request) -> Result<(), Failure> {
+pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let gate = match request.extensions().get::<MatchedPath>() {
         Some(path) => gate_of(request.method(), path.as_str()),
         None => Gate::Open, // Nothing is there but the answer that nothing is there.
     };
     if let Gate::Roles(roles) = gate {
-        if !roles.contains(&role(app, request.headers())?) {
-            return Err(Failure::forbidden());
+        match role(&app, request.headers()) {
+            Ok(role) if roles.contains(&role) => {
+                request.extensions_mut().insert(Caller::Operator);
+            }
+            Ok(_) => return Failure::forbidden().into_response(),
+            Err(failure) => return failure.into_response(),
         }
-        request.extensions_mut().insert(Caller::Operator);
     }
-    Ok(())
+    next.run(request).await
 }
 
 fn gate_of(method: &Method, path: &str) -> Gate {

@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     app::App,
-    observe,
+    auth, observe,
     problem::Failure,
     routes::{agents, allowances, budgets, events, health, internal, ledger, models, overview, tasks},
 };
@@ -20,7 +20,7 @@ use crate::{
 /// The largest body, in bytes.
 const MAX_BODY: usize = 1 << 20;
 
-/// Every route, behind the table of [`crate::auth`].
+/// Every route, behind the table of [`auth`].
 pub(crate) fn router(app: App) -> Router {
     let at_once = Router::new()
         .route("/api/tasks", get(tasks::list).post(tasks::create))
@@ -73,6 +73,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(app.clone(), auth::gate))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)

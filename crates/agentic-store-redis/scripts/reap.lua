@@ -6,10 +6,16 @@ local silent = redis.call('ZRANGEBYSCORE', P .. 'heard', '-inf', '(' .. before, 
 table.sort(silent)
 local ids = {}
 for i = 1, math.min(limit, #silent) do
-  local a = load_agent(silent[i])
-  a.status = 'offline'
-  put_agent(silent[i], a)
-  emit('agent_offline', nil, silent[i])
-  ids[i] = silent[i]
+  local id = silent[i]
+  local a = load_agent(id)
+  if a and a.incarnation then
+    a.status = 'offline'
+    put_agent(id, a)
+    emit('agent_offline', nil, id)
+    ids[#ids + 1] = id
+  else
+    -- A record that cannot be read keeps nobody else from being marked.
+    redis.call('ZREM', P .. 'heard', id)
+  end
 end
 return { 'ok', ids }

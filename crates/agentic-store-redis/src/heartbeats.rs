@@ -74,9 +74,7 @@ pub(crate) async fn follow(mut queue: mpsc::Receiver<Waiting>, store: Weak<Inner
 }
 
 /// Runs one script for all of `some`, and answers each.
-async fn say(store: &RedisStore, mut some: Vec<Waiting>) {
-    // Who gave up has sent another one by now.
-    some.retain(|waiting| !waiting.answer.is_closed());
+async fn say(store: &RedisStore, some: Vec<Waiting>) {
     // Each is heard at its own time, and the step is one of the latest.
     let now = some.iter().map(|waiting| waiting.heartbeat.now).max().unwrap_or(Timestamp::EPOCH);
     let args = Args::at(now).value(sign_of_life(store));
@@ -92,6 +90,7 @@ async fn say(store: &RedisStore, mut some: Vec<Waiting>) {
         Ok(replies) => {
             for (waiting, reply) in some.into_iter().zip(replies) {
                 let answer = Answer::of(reply).and_then(|answer| heard(answer, &waiting.heartbeat));
+                // Who does not wait any more was heard all the same.
                 drop(waiting.answer.send(answer));
             }
         }

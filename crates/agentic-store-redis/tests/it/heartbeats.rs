@@ -1,6 +1,6 @@
 //! Heartbeats of many agents at once, which go in few scripts, and each for itself.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use agentic_core::{
     agent::AgentStatus,
@@ -14,7 +14,11 @@ use agentic_testkit::{
     expect::{conflict, not_found},
     given::{assign, beat, job, t, task},
 };
-use tokio::task::JoinSet;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::JoinSet,
+};
 
 use crate::{
     costs::counts,
@@ -133,8 +137,9 @@ async fn one_that_comes_back_is_told_at_its_own_time_and_one_that_is_broken_harm
     for number in 0..6 {
         fx.agent(&name(number)).await;
     }
-    fx.agents.reap(Reap { ttl: Duration::from_secs(30), limit: 10, now: t(60) }).await.unwrap();
     server.command("SET", &["fleet:agent:w003", "{broken"]).await;
+    let reap = Reap { ttl: Duration::from_secs(30), limit: 10, now: t(60) };
+    assert_eq!(fx.agents.reap(reap).await.unwrap().len(), 5);
     let last = fx.events.last().await.unwrap();
     let beats = (0..6).map(|number| beat(&name(number), &[], t(90 - i64::try_from(number).unwrap())));
     for (agent, answer) in all(&fx, beats).await {
@@ -153,4 +158,50 @@ async fn one_that_comes_back_is_told_at_its_own_time_and_one_that_is_broken_harm
     told.sort();
     let expected = [0, 1, 2, 4, 5].map(|number| (name(number), t(90 - i64::try_from(number).unwrap())));
     assert_eq!(told, expected);
+}
+
+/// Passes connections on to a server, but for the `cut`-th from the moment on that it is told to keep quiet.
+async fn half_open(server: &Server, cut: usize, quiet: Arc<Notify>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, server) = (listener.local_addr().unwrap().port(), server.port);
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let quiet = Arc::clone(&quiet);
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    () = quiet.notified(), if number == cut => std::future::pending().await,
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_off_silences_nobody_but_who_is_on_it() {
+    let server = Server::start(&[]);
+    // It is up before anybody is passed on to it.
+    drop(connect(&server.url, options()).await);
+    let quiet = Arc::new(Notify::new());
+    let port = half_open(&server, 2, Arc::clone(&quiet)).await;
+    let url = format!("redis://127.0.0.1:{port}/0");
+    let fx = Fixture::new(connect(&url, options().command_timeout(Duration::from_secs(3))).await.ports());
+    for number in 0..20 {
+        fx.agent(&name(number)).await;
+    }
+    quiet.notify_one();
+    let mut sent = JoinSet::new();
+    for number in 0..20 {
+        let ledger = fx.ledger.clone();
+        sent.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(50) * u32::try_from(number).unwrap()).await;
+            let heard = ledger.heartbeat(beat(&name(number), &[], t(1)));
+            tokio::time::timeout(Duration::from_secs(1), heard).await.is_ok_and(|heard| heard.is_ok())
+        });
+    }
+    let heard = sent.join_all().await.into_iter().filter(|heard| *heard).count();
+    assert!((10..20).contains(&heard), "{heard} of 20 were heard");
 }
