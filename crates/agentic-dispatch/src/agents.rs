@@ -5,9 +5,10 @@ use std::time::Duration;
 use agentic_core::{
     agent::AgentInfo,
     api::{AttemptDirective, HeartbeatAnswer, HeartbeatBody},
+    clock::Timestamp,
     error::Result,
     id::{AgentId, JobId},
-    port::{Beat, BeatAttempt, Heard, Register, SetDraining},
+    port::{Beat, BeatAttempt, Heard, Ports, Register, SetDraining},
     task::Task,
 };
 
@@ -37,7 +38,7 @@ impl AgentService {
         let now = self.fleet.now();
         let info = self.fleet.ports().agents.register(Register { agent, now }).await?;
         self.fleet.unskip(&info.id).await?;
-        self.with_load(info).await
+        with_load(self.fleet.ports(), info, self.fleet.now()).await
     }
 
     /// Removes an agent.
@@ -54,7 +55,7 @@ impl AgentService {
     /// `NotFound`.
     pub async fn get(&self, id: &AgentId) -> Result<AgentInfo> {
         let info = self.fleet.ports().agents.get(id).await?;
-        self.with_load(info).await
+        with_load(self.fleet.ports(), info, self.fleet.now()).await
     }
 
     /// Reads all agents with their loads, ascending by id.
@@ -108,7 +109,7 @@ impl AgentService {
     pub async fn set_draining(&self, id: &AgentId, draining: bool) -> Result<AgentInfo> {
         let set = SetDraining { agent_id: id.clone(), draining, now: self.fleet.now() };
         let info = self.fleet.ports().agents.set_draining(set).await?;
-        self.with_load(info).await
+        with_load(self.fleet.ports(), info, self.fleet.now()).await
     }
 
     /// The attempts assigned to this start of an agent and not started; waits at most `wait` (cut at 60 s) for one.
@@ -129,11 +130,11 @@ impl AgentService {
             }
         }
     }
+}
 
-    async fn with_load(&self, mut info: AgentInfo) -> Result<AgentInfo> {
-        let ids = std::slice::from_ref(&info.id);
-        let loads = self.fleet.ports().allowances.active_jobs(ids, self.fleet.now()).await?;
-        info.set_load(loads.first().copied().unwrap_or(0));
-        Ok(info)
-    }
+/// Fills in how many attempts an agent has under way.
+pub(crate) async fn with_load(ports: &Ports, mut info: AgentInfo, now: Timestamp) -> Result<AgentInfo> {
+    let loads = ports.allowances.active_jobs(std::slice::from_ref(&info.id), now).await?;
+    info.set_load(loads.first().copied().unwrap_or(0));
+    Ok(info)
 }

@@ -32,6 +32,8 @@ use agentic_core::{
 };
 use async_trait::async_trait;
 
+use crate::agents::with_load;
+
 /// A [`Ledger`] over ports that do not share a transaction. Its own `ledger` port is not used.
 #[derive(Debug, Clone)]
 pub struct Saga {
@@ -279,12 +281,10 @@ impl Ledger for Saga {
 
     async fn heartbeat(&self, beat: Beat) -> Result<Heard> {
         check_beat(&beat)?;
-        let (id, now) = (beat.agent_id.clone(), beat.now);
-        let mut agent = self.ports.agents.heartbeat(beat.sign_of_life()).await?;
+        let (sign, now) = (beat.sign_of_life(), beat.now);
+        let agent = self.ports.agents.heartbeat(sign).await?;
         let answers = Ledger::beat(self, beat).await?;
-        let loads = self.ports.allowances.active_jobs(&[id], now).await?;
-        agent.set_load(loads.first().copied().unwrap_or(0));
-        Ok(Heard { agent, answers })
+        Ok(Heard { agent: with_load(&self.ports, agent, now).await?, answers })
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished> {

@@ -230,7 +230,7 @@ impl AllowanceStore for RedisStore {
             let asked = self.ask(&script::ACTIVE_JOBS, scopes.fold(Args::at(now), Args::value));
             let mut counts = asked.await?.list()?;
             for _ in page {
-                loads.push(u32::try_from(counts.parse::<u64>()?).unwrap_or(u32::MAX));
+                loads.push(counts.load()?);
             }
         }
         Ok(loads)

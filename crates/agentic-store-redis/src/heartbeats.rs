@@ -82,11 +82,7 @@ async fn say(store: &RedisStore, some: Vec<Waiting>) {
         let Heartbeat { agent_id, incarnation, now } = heartbeat;
         args.value(agent_id).maybe(*incarnation).time(*now).value(now)
     });
-    let replies = match store.ask(&script::HEARTBEAT, args).await {
-        Ok(mut reply) => reply.lists(),
-        Err(error) => Err(error),
-    };
-    match replies {
+    match store.ask(&script::HEARTBEAT, args).await.and_then(|mut reply| reply.lists()) {
         Ok(replies) => {
             for (waiting, reply) in some.into_iter().zip(replies) {
                 let answer = Answer::of(reply).and_then(|answer| heard(answer, &waiting.heartbeat));

@@ -1,7 +1,6 @@
 //! The port of the joint: both sides stand in one slot, so that each step is one script.
 
 use agentic_core::{
-    agent::AgentInfo,
     clock::Timestamp,
     engine::ledger,
     error::{Error, Kind, Result},
@@ -15,7 +14,7 @@ use crate::{
     allowances::{admission_args, no_room},
     args::Args,
     heartbeats::{self, heard, sign_of_life},
-    reply::{Reply, misshapen, named},
+    reply::{Reply, named},
     rows::{Snapshot, refused, task_row},
     script,
     store::{Answer, RedisStore},
@@ -28,12 +27,6 @@ const BEATS: usize = 25;
 /// What `beat.lua` takes first.
 fn beat_args(beat: &Beat) -> Args {
     Args::at(beat.now).value(&beat.agent_id).maybe(beat.incarnation)
-}
-
-/// An agent with the load that ends an answer.
-fn loaded(mut agent: AgentInfo, mut reply: Reply) -> Result<AgentInfo> {
-    agent.set_load(u32::try_from(reply.parse::<u64>()?).unwrap_or(u32::MAX));
-    Ok(agent)
 }
 
 /// The attempts of one step, as `beat.lua` takes them.
@@ -105,10 +98,6 @@ impl Ledger for RedisStore {
     async fn heartbeat(&self, beat: Beat) -> Result<Heard> {
         ledger::check_beat(&beat)?;
         let sign = beat.sign_of_life();
-        if beat.attempts.is_empty() {
-            let (agent, reply) = heartbeats::hear(self, sign).await?;
-            return Ok(Heard { agent: loaded(agent, reply)?, answers: Vec::new() });
-        }
         let mut answers = Vec::with_capacity(beat.attempts.len());
         let mut last = None;
         // Each step says that the agent lives, and the last one how it stands.
@@ -119,8 +108,12 @@ impl Ledger for RedisStore {
             beaten(some, &mut reply, &mut answers)?;
             last = Some((agent, reply));
         }
-        let (agent, reply) = last.ok_or_else(|| misshapen("there was no step"))?;
-        Ok(Heard { agent: loaded(agent, reply)?, answers })
+        let (mut agent, mut reply) = match last {
+            Some(last) => last,
+            None => heartbeats::hear(self, sign).await?,
+        };
+        agent.set_load(reply.load()?);
+        Ok(Heard { agent, answers })
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished> {

@@ -67,6 +67,11 @@ impl Reply {
         Ok(Timestamp::from_millis(self.parse()?))
     }
 
+    /// The next item, how many attempts an agent has under way.
+    pub(crate) fn load(&mut self) -> Result<u32> {
+        Ok(u32::try_from(self.parse::<u64>()?).unwrap_or(u32::MAX))
+    }
+
     /// The next item as a list.
     pub(crate) fn list(&mut self) -> Result<Self> {
         Self::of(self.item()?)

@@ -1,5 +1,10 @@
 //! One tick: order, fit, room, parking.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
 use agentic_core::{
     api::CreateTask,
     event::EventType,
@@ -181,4 +186,26 @@ async fn a_draining_agent_gets_nothing() {
     assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 0);
     world.fleet.agents().set_draining(&agent.id, false).await.unwrap();
     assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1);
+}
+
+#[tokio::test]
+async fn a_tick_lets_others_run_meanwhile() {
+    let world = World::new();
+    world.agent("a", &[], 0).await;
+    for number in 0..30 {
+        world.submit(titled(&format!("task {number}"))).await;
+    }
+    let turns = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    // A memory never makes it wait, and there is one thread.
+    assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 30);
+    other.abort();
+    let turns = turns.load(Ordering::Relaxed);
+    assert!(turns >= 30, "{turns} turns beside 30 tasks");
 }
