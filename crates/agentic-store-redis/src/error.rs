@@ -4,16 +4,18 @@ use agentic_core::error::Error;
 use fred::error::ErrorKind;
 
 /// What a server says that it cannot do now and may do later, and what an operator is told of it.
-const PASSING: [(&str, &str); 15] = [
+const PASSING: [(&str, &str); 16] = [
     ("READONLY", "is a replica now"),
     ("LOADING", "still loads its data"),
     ("OOM", "is out of memory"),
     ("MISCONF", "cannot write to its disk"),
     ("BUSY", "is busy with a script"),
     ("CLUSTERDOWN", "belongs to a cluster that is down"),
+    // What fred says when it connects to such a one.
+    ("Invalid or missing cluster state", "belongs to a cluster that is down"),
     ("MOVED", "gave its slot to another node"),
     ("ASK", "gives its slot to another node"),
-    // What fred makes of the last two, as none is followed.
+    // What fred makes of the two above, as none is followed.
     ("Too many redirections", "gives its slot to another node"),
     ("TRYAGAIN", "gives its slot to another node"),
     ("MASTERDOWN", "is a replica without its primary"),
@@ -83,6 +85,7 @@ mod tests {
             "MISCONF Redis is configured to save RDB snapshots",
             "BUSY Redis is busy running a script.",
             "CLUSTERDOWN The cluster is down",
+            "Invalid or missing cluster state.",
             "MOVED 3999 127.0.0.1:6381",
             "ASK 3999 127.0.0.1:6381",
             "TRYAGAIN Multiple keys request during rehashing of slot",
@@ -94,7 +97,9 @@ mod tests {
         ] {
             let (_, meaning) = PASSING.iter().find(|(word, _)| details.starts_with(word)).expect(details);
             // Whatever the driver makes of it.
-            for kind in [ErrorKind::Unknown, ErrorKind::Cluster, ErrorKind::InvalidCommand] {
+            for kind in
+                [ErrorKind::Unknown, ErrorKind::Cluster, ErrorKind::Protocol, ErrorKind::InvalidCommand]
+            {
                 let told = storage(fred::error::Error::new(kind, details));
                 assert!(told.is_retryable() && told.to_string().contains(meaning), "{details}: {told}");
             }

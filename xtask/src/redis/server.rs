@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio, id},
@@ -46,6 +46,10 @@ impl Servers {
         let mut create = Command::new("redis-cli");
         create.args(["--cluster", "create"]).args(&nodes).args(["--cluster-replicas", "0", "--cluster-yes"]);
         command::run(create.stdout(Stdio::null()))?;
+        // Made is not yet up: a node serves no slot in the first two seconds of its life.
+        for index in 0..servers.ports.len() {
+            servers.wait(index, "CLUSTER INFO", "cluster_state:ok")?;
+        }
         let url = format!("redis-cluster://{}?node={}&node={}", nodes[0], nodes[1], nodes[2]);
         Ok((servers, url))
     }
@@ -64,16 +68,22 @@ impl Servers {
         server.args(args).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null());
         self.running.push(server.spawn().context("cannot start redis-server")?);
         self.ports.push(port);
+        self.wait(self.ports.len() - 1, "PING", "+PONG")
+    }
+
+    /// Waits until a server answers a command with a text.
+    fn wait(&mut self, index: usize, command: &str, text: &str) -> Result<()> {
+        let port = self.ports[index];
         for _ in 0..ASKED.0 {
-            if answers(port) {
+            if answers(port, command, text).unwrap_or(false) {
                 return Ok(());
             }
-            if let Some(status) = self.running.last_mut().map(Child::try_wait).transpose()?.flatten() {
+            if let Some(status) = self.running[index].try_wait()? {
                 bail!("redis-server ended with {status}");
             }
             thread::sleep(ASKED.1);
         }
-        bail!("redis-server does not answer on port {port}")
+        bail!("redis-server on port {port} does not answer {command} with {text}")
     }
 }
 
@@ -87,16 +97,14 @@ impl Drop for Servers {
     }
 }
 
-fn answers(port: u16) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut server = TcpStream::connect(("127.0.0.1", port))?;
-        server.set_read_timeout(Some(Duration::from_secs(1)))?;
-        server.write_all(b"PING\r\n")?;
-        let mut answer = [0; 5];
-        server.read_exact(&mut answer)?;
-        Ok(answer == *b"+PONG")
-    };
-    ask().unwrap_or(false)
+/// Whether the beginning of an answer has a text in it.
+fn answers(port: u16, command: &str, text: &str) -> io::Result<bool> {
+    let mut server = TcpStream::connect(("127.0.0.1", port))?;
+    server.set_read_timeout(Some(Duration::from_secs(1)))?;
+    server.write_all(format!("{command}\r\n").as_bytes())?;
+    let mut answer = [0; 64];
+    let length = server.read(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..length]).contains(text))
 }
 
 /// A port that nobody listens on, nor on its bus.

@@ -97,6 +97,32 @@ async fn a_cluster_agrees_with_memory() {
     }
 }
 
+/// A cluster without all of its slots, as one is that starts, or that lost a node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_down_is_away_and_comes_back() {
+    let (nodes, url) = cluster().await;
+    let fx = Fixture::new(connect(&url, options()).await.ports());
+    fx.create(task("before")).await;
+    // Who owns the slot is the first to let go, or it would claim it again.
+    for node in &nodes {
+        node.command("CLUSTER", &["DELSLOTS", "0"]).await;
+    }
+    for node in &nodes {
+        node.until("CLUSTER", &["INFO"], |info| info.contains("cluster_state:fail")).await;
+    }
+    let refused = fx.tasks.create_many(create(vec![task("refused")], t(0))).await.unwrap_err();
+    assert!(refused.is_retryable(), "{refused:?}");
+    assert!(refused.to_string().contains("belongs to a cluster that is down"), "{refused}");
+    let unopened = RedisStore::connect(&url, options()).await.unwrap_err();
+    assert!(unopened.is_retryable(), "{unopened:?}");
+    assert!(unopened.to_string().contains("belongs to a cluster that is down"), "{unopened}");
+    nodes[0].command("CLUSTER", &["ADDSLOTS", "0"]).await;
+    until_it_is_back(&fx, "after").await;
+    connect(&url, options()).await;
+    assert_eq!(fx.log().await.len(), 2, "nothing was done that was refused");
+    fx.check().await;
+}
+
 /// Which node the only fleet is on.
 async fn home(nodes: &[Server]) -> usize {
     let mut homes = Vec::new();
