@@ -4,9 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use agentic_core::{
     agent::AgentSpec,
-    amount::Amount,
     id::{AgentId, JobId, TaskId},
-    limit::{Limit, Meter, Scope, Window},
+    limit::{Meter, MeterKey, Scope, Window},
     port::{Beat, BeatAttempt, CreateMany, Ports, Reap, Register, Unpark, Wake},
     task::{NewTask, Page, TaskFilter, TaskStatus},
     usage::Figures,
@@ -154,12 +153,11 @@ async fn reads(
     };
     let heads = ports.tasks.lanes(1).await?;
     let lane = heads.views.into_iter().next().context("no lane")?.lane;
-    let limits: Vec<Limit> = agents
-        .iter()
-        .take(100)
-        .map(|agent| Limit::new(Scope::Agent(agent.clone()), Meter::Tokens, Window::HOUR, Some(Amount::MAX)))
-        .collect();
-    let keys: Vec<_> = limits.into_iter().map(|limit| limit.key).collect();
+    let keys = |window| -> Vec<MeterKey> {
+        let scopes = agents.iter().take(1_000).map(|agent| Scope::Agent(agent.clone()));
+        scopes.map(|scope| MeterKey { scope, meter: Meter::Tokens, window }).collect()
+    };
+    let (hours, days) = (keys(Window::HOUR), keys(Window::Day));
     for parent in parents {
         probe.call("get, with 1,000 dependents", ports.tasks.get(parent, now)).await?;
         probe.call("list, a page", ports.tasks.list(&TaskFilter::default(), &page, now)).await?;
@@ -168,7 +166,8 @@ async fn reads(
         probe.call("ready", ports.tasks.ready(&lane, 64)).await?;
         probe.call("agents", ports.agents.list()).await?;
         probe.call("active_jobs", ports.allowances.active_jobs(agents, now)).await?;
-        probe.call("readings", ports.allowances.readings(&keys, now)).await?;
+        probe.call("readings, of hours", ports.allowances.readings(&hours, now)).await?;
+        probe.call("readings, of days", ports.allowances.readings(&days, now)).await?;
         probe.call("after", ports.events.after(0, 1_000)).await?;
         if let Some(id) = waiting.first() {
             probe.call("history", ports.tasks.history(id, 0, 1_000)).await?;

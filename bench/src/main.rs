@@ -65,11 +65,13 @@ struct Args {
     agentic: Option<PathBuf>,
 }
 
-/// What fails when it is over its bound.
+/// A part of what is measured.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Only {
     /// How many tasks a second go through assign, start and finish.
     Cycles,
+    /// What a dispatch costs as the backlog and the fleet grow.
+    Scale,
     /// What the heartbeats of a large fleet cost.
     Heartbeats,
     /// How long each script of Redis takes in a large fleet.
@@ -92,6 +94,12 @@ async fn measure(args: &Args, report: &mut Report) -> Result<()> {
         Some(Only::Cycles) => {
             for backend in &args.backend {
                 cycle::measure(*backend, args, report).await?;
+            }
+            return Ok(());
+        }
+        Some(Only::Scale) => {
+            for backend in &args.backend {
+                scale::measure(*backend, args, report).await?;
             }
             return Ok(());
         }

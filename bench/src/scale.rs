@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use agentic_core::{
+    amount::Amount,
     event::EventType,
     id::{AgentId, TaskId},
 };
@@ -13,7 +14,7 @@ use crate::{
     Args,
     report::{Report, Target},
     timer::{Timer, percentile},
-    world::{Backend, World},
+    world::{Backend, LARGE, World},
 };
 
 /// How many tasks each tick of the dispatcher can give away.
@@ -22,6 +23,8 @@ const EACH: u32 = 100;
 const TICKS: u32 = 31;
 /// Which of them is told, in percent from the fastest: what else the machine does only ever adds.
 const PERCENTILE: usize = 20;
+/// How many ticks are measured that give nothing away.
+const REFUSALS: u32 = 9;
 /// How many lanes of tasks stand beside the one that agents can take.
 const LANES: u32 = 10;
 
@@ -41,7 +44,29 @@ pub(crate) async fn measure(backend: Backend, args: &Args, report: &mut Report) 
         let name = format!("{backend}: as a multiple of that at {}", if most < 2.0 { "1000" } else { "10" });
         report.figure(name, large / small, "×", Some(Target::AtMost(most)), None);
     }
+    // A task of the bench asks for 1,000 tokens.
+    for (each, all, what) in [(999_u32.into(), LARGE, "each"), (LARGE, 999_u32.into(), "all as one")] {
+        let took = refused(backend, args, each, all).await?;
+        let name = format!("{backend}: a tick of {} agents whose limits refuse {what}", args.agents);
+        report.figure(name, took, "ms", None, None);
+    }
     Ok(())
+}
+
+/// Milliseconds of a tick in which nobody has room for a task.
+async fn refused(backend: Backend, args: &Args, each: Amount, all: Amount) -> Result<f64> {
+    let world = World::new(backend, args).await?;
+    world.agents(args.agents, 1).await?;
+    let dispatcher = world.limited_fleet(each, all).await?.dispatcher(Arc::new(LeastLoaded));
+    let mut measured = Vec::new();
+    for number in 0..REFUSALS {
+        world.tasks(number, 1, None).await?;
+        let timer = Timer::start();
+        let tick = dispatcher.tick().await?;
+        measured.push(timer.elapsed());
+        ensure!(tick.dispatched == 0 && tick.deferred > 0, "it was not refused for itself: {tick:?}");
+    }
+    Ok(percentile(&mut measured, PERCENTILE))
 }
 
 /// What stands in a fleet.

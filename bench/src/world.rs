@@ -26,6 +26,9 @@ use crate::{Args, redis::Redis};
 /// The file of a fleet in its directory, as `agentic serve` names it.
 pub(crate) const FILE: &str = "agentic.db";
 
+/// A limit that is never reached.
+pub(crate) const LARGE: Amount = Amount::saturating(1_000_000_000_000);
+
 /// Which back end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Backend {
@@ -112,9 +115,14 @@ impl World {
 
     /// The services over it, with every kind of quota on and none ever reached.
     pub(crate) async fn fleet(&self) -> Result<Fleet> {
-        let large = Amount::saturating(1_000_000_000_000);
+        self.limited_fleet(LARGE, LARGE).await
+    }
+
+    /// As [`World::fleet`], with so many tokens a day for each agent, and for the model.
+    pub(crate) async fn limited_fleet(&self, each: Amount, all: Amount) -> Result<Fleet> {
+        let large = LARGE;
         let quota = ModelQuota {
-            daily_token_budget: large,
+            daily_token_budget: all,
             hourly_rate_limit: large,
             cost_ceiling: large,
             price: Some(Price::flat(3_000_000_u32.into(), 15_000_000_u32.into())),
@@ -122,7 +130,7 @@ impl World {
         };
         self.ports.allowances.set_model_quota(quota, now()).await?;
         let allowance = DefaultAllowance {
-            daily_token_limit: large,
+            daily_token_limit: each,
             daily_job_limit: large,
             concurrent_jobs: large,
             ..DefaultAllowance::default()

@@ -116,6 +116,15 @@ impl Meter {
             Self::ActiveJobs => "active_jobs",
         }
     }
+
+    /// What an admission that asks for `tokens` needs under a limit of this meter: at least one of everything, since at
+    /// the limit is over the limit (design §7).
+    pub fn need(self, tokens: Amount) -> Amount {
+        match self {
+            Self::Tokens => tokens.max(Amount::ONE),
+            Self::Jobs | Self::Requests | Self::Cost | Self::ActiveJobs => Amount::ONE,
+        }
+    }
 }
 
 impl fmt::Display for Meter {
@@ -156,15 +165,6 @@ impl Limit {
         Self { key: MeterKey { scope, meter, window }, cap }
     }
 
-    /// What an admission that asks for `tokens` needs under this limit: at least one of everything, since at the
-    /// limit is over the limit (design §7).
-    pub fn need(&self, tokens: Amount) -> Amount {
-        match self.key.meter {
-            Meter::Tokens => tokens.max(Amount::ONE),
-            Meter::Jobs | Meter::Requests | Meter::Cost | Meter::ActiveJobs => Amount::ONE,
-        }
-    }
-
     /// Whether an admission that asks for `tokens` has room: `used + reserved + need ≤ cap`.
     ///
     /// `buckets` are the filled buckets that count at `now`, ascending.
@@ -173,7 +173,7 @@ impl Limit {
     /// The refusal, with the time at which the window itself has made room, where waiting can.
     pub fn admit(&self, buckets: &[(i64, i64)], held: &Held, tokens: Amount) -> Result<(), Box<Refusal>> {
         let Some(cap) = self.cap else { return Ok(()) };
-        let need = self.need(tokens);
+        let need = self.key.meter.need(tokens);
         let reserved = held.of(self.key.meter);
         let used = used(buckets);
         // Three amounts fit a u64 without saturating, so that the very edge is exact.

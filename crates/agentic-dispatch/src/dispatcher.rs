@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
+    collections::{BinaryHeap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,14 +12,13 @@ use std::{
 
 use agentic_core::{
     agent::AgentInfo,
-    amount::Amount,
     attempt::Ending,
     clock::Timestamp,
     error::{ConflictCode, Error, Result},
     event::{Event, EventId, EventType, NewEvent},
     id::{AgentId, JobId, ModelName, TaskId},
     lane::{Head, Lane, Park},
-    limit::{Limit, Meter, Refusal, Scope},
+    limit::{Refusal, Scope},
     port::{Claim, Defer, EndAttempt, ParkLane, Unpark, Wake},
     task::{PendingReason, Priority, Task},
 };
@@ -28,9 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     fleet::Fleet,
-    limits::{LimitBook, Plan, Subject},
+    limits::{Plan, Subject},
     policy::Undispatchable,
-    router::{Need, NoEligibleAgent, Router, is_fit},
+    pool::{Pool, Refused, Wanted},
+    router::{Need, NoEligibleAgent, Router},
     tasks::{Request, quota_reason},
 };
 
@@ -42,6 +42,8 @@ const REFILL: usize = 64;
 const PROMOTE: (usize, usize) = (1_000, 16);
 /// How many tasks one tick tries before it looks at the world anew.
 const MAX_TRIED: usize = 1_000;
+/// How many agents are refused one by one before all who are left are asked at once.
+const ONE_BY_ONE: usize = 50;
 /// How many events one look at the log brings.
 const PAGE: usize = 256;
 /// How long a task waits that was refused for itself, where no time can be computed.
@@ -69,7 +71,7 @@ pub enum DispatchError {
     /// Nobody fits, or all who fit are at capacity.
     #[error(transparent)]
     NoEligibleAgent(#[from] NoEligibleAgent),
-    /// Limits refused every agent that fits; the first refusal.
+    /// Limits refused every agent that fits; one of the refusals.
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// The store refused or failed.
@@ -100,12 +102,12 @@ impl Dispatcher {
     /// # Errors
     /// [`DispatchError`]; nothing is burnt and nothing is parked.
     pub async fn dispatch(&self, task: &Task) -> Result<AgentId, DispatchError> {
-        let mut pool = self.pool(self.fleet.now()).await?;
+        let mut pool = Pool::read(&self.fleet, self.fleet.now()).await?;
         let (lane, head) = (task.lane(), Head::of(task));
-        match self.place(&mut pool, &lane, &head, &mut Vec::new()).await? {
+        match self.place(&mut pool, &lane, &head).await? {
             Placed::Given(agent) => Ok(agent),
             Placed::Nobody(_) => Err(NoEligibleAgent.into()),
-            Placed::Refused(refusal) => Err(DispatchError::Refused(refusal)),
+            Placed::Refused(refused) => Err(DispatchError::Refused(Box::new(refused.told))),
             Placed::Lost(error) => Err(error.into()),
         }
     }
@@ -195,7 +197,7 @@ impl Dispatcher {
         if lanes.views.is_empty() {
             return Ok(tick);
         }
-        let mut pool = self.pool(now).await?;
+        let mut pool = Pool::read(&self.fleet, now).await?;
         let mut queues = Vec::with_capacity(lanes.views.len());
         let mut order = BinaryHeap::with_capacity(lanes.views.len());
         for view in lanes.views {
@@ -211,20 +213,16 @@ impl Dispatcher {
             }
             let Some(queue) = queues.get_mut(index) else { continue };
             let Some(head) = queue.heads.pop_front() else { continue };
-            let mut refusals = Vec::new();
-            match self.place(&mut pool, &queue.lane, &head, &mut refusals).await? {
+            match self.place(&mut pool, &queue.lane, &head).await? {
                 Placed::Given(_) => tick.dispatched += 1,
                 Placed::Lost(_) => {}
-                Placed::Refused(_) if refusals.iter().any(is_for_itself) => {
-                    let others = pool.fit(&queue.lane) > refusals.len();
-                    self.defer(&head, &refusals, others, lanes.wake).await?;
+                Placed::Refused(refused) if refused.for_itself => {
+                    self.defer(&head, &refused, lanes.wake).await?;
                     tick.deferred += 1;
                 }
-                Placed::Refused(refusal) => {
-                    let others = pool.fit(&queue.lane) > refusals.len();
-                    let retry_at = earliest(&refusals).filter(|_| !others);
-                    let reason = PendingReason { retry_at, ..quota_reason(&refusal) };
-                    let scope = refusal.key.as_ref().map(|key| key.scope.clone());
+                Placed::Refused(Refused { told, retry_at, .. }) => {
+                    let reason = PendingReason { retry_at, ..quota_reason(&told) };
+                    let scope = told.key.map(|key| key.scope);
                     self.park(queue, lanes.wake, &head, reason, scope).await?;
                     tick.parked += 1;
                     continue;
@@ -251,69 +249,40 @@ impl Dispatcher {
         Ok(tick)
     }
 
-    /// The agents that can be given work now, with their loads.
-    async fn pool(&self, now: Timestamp) -> Result<Pool> {
-        let ports = self.fleet.ports();
-        let (mut agents, skipped) = tokio::try_join!(ports.agents.list(), self.fleet.skips(now))?;
-        agents.retain(|agent| is_fit(&Lane::default(), agent) && !skipped.contains_key(&agent.id));
-        if self.fleet.in_grace(now) {
-            let expired = ports.tasks.expired(now, MAX_LANES).await?;
-            let silent: HashSet<&AgentId> = expired.iter().map(|(_, attempt)| &attempt.agent_id).collect();
-            agents.retain(|agent| !silent.contains(&agent.id));
-        }
-        let ids: Vec<AgentId> = agents.iter().map(|agent| agent.id.clone()).collect();
-        for (agent, load) in agents.iter_mut().zip(ports.allowances.active_jobs(&ids, now).await?) {
-            agent.set_load(load);
-        }
-        let book = self.fleet.limits().await?;
-        Ok(Pool { agents, book, closed: HashMap::new() })
-    }
-
     /// Tries the agents that fit, best first, until one takes the task.
-    async fn place(
-        &self,
-        pool: &mut Pool,
-        lane: &Lane,
-        head: &Head,
-        refusals: &mut Vec<Refusal>,
-    ) -> Result<Placed> {
+    async fn place(&self, pool: &mut Pool, lane: &Lane, head: &Head) -> Result<Placed> {
         let need = Need { lane, priority: head.priority };
-        let mut tried: HashSet<AgentId> = HashSet::new();
+        let wanted = Wanted { lane, tokens: head.estimated_tokens };
+        let mut refused = 0;
+        pool.begin(wanted);
         loop {
-            // A look at each of many agents that are refused waits for nothing else, and must not keep others waiting.
+            // A look at many agents waits for nothing else, and must not keep others waiting.
             tokio::task::yield_now().await;
-            let mut open = pool.agents.iter().filter(|agent| !tried.contains(&agent.id));
-            let Some(agent) = self.router.choose(&need, &mut open).cloned() else {
-                let first = refusals.first().cloned().map(Box::new);
-                return Ok(first.map_or_else(|| Placed::Nobody(pool.nobody(lane)), Placed::Refused));
+            let Some(agent) = self.router.choose(&need, &mut pool.open()).cloned() else {
+                return Ok(pool.verdict(lane).map_or_else(Placed::Nobody, Placed::Refused));
             };
-            let model = lane.model.as_ref().or(agent.default_model()).cloned();
             // One instant for both: what is held against a window is admitted in it.
             let now = self.fleet.now();
-            let (max_load, project) = (agent.max_load, lane.project.as_ref());
-            let subject = Subject { agent: &agent.id, max_load, model: model.as_ref(), project };
-            let plan = self.fleet.plan(&mut pool.book, &subject, head.estimated_tokens, now).await?;
-            if let Some(refusal) = pool.closed_for(&plan, head.estimated_tokens) {
-                refusals.push(refusal);
-                tried.insert(agent.id);
-                continue;
-            }
-            let verdicts = self.fleet.evaluate(&plan.shadows, head.estimated_tokens, now).await;
-            match self.assign(lane, head, &agent, model, plan, now).await {
+            let subject = Subject::of(&agent, lane);
+            let plan = self.fleet.plan(&mut pool.book, &subject, wanted.tokens, now).await?;
+            let verdicts = self.fleet.evaluate(&plan.shadows, wanted.tokens, now).await;
+            match self.assign(lane, head, &agent, subject.model.cloned(), plan, now).await {
                 Ok(_) => {
                     self.fleet.note_shadows(lane, &head.id, &agent.id, verdicts, now).await;
                     pool.gave(&agent.id);
                     return Ok(Placed::Given(agent.id));
                 }
                 Err(Error::Refused(refusal)) => {
-                    pool.close(&refusal);
-                    refusals.push(*refusal);
-                    tried.insert(agent.id);
+                    pool.refuse(wanted, &agent.id, *refusal);
+                    refused += 1;
+                    if refused % ONE_BY_ONE == 0 {
+                        pool.sift(&self.fleet, wanted).await?;
+                    }
                 }
                 Err(Error::Conflict {
                     code: ConflictCode::AgentUnavailable | ConflictCode::StaleIncarnation,
                     ..
-                }) => pool.agents.retain(|other| other.id != agent.id),
+                }) => pool.gone(&agent.id),
                 Err(error @ (Error::Conflict { .. } | Error::NotFound { .. })) => {
                     return Ok(Placed::Lost(error));
                 }
@@ -360,17 +329,15 @@ impl Dispatcher {
 
     /// Puts off a task that its own ask keeps from an agent with room, so that it holds up nobody. Where other agents
     /// may take it once they have room, it is looked at again soon.
-    async fn defer(&self, head: &Head, refusals: &[Refusal], others: bool, seen: u64) -> Result<()> {
+    async fn defer(&self, head: &Head, refused: &Refused, seen: u64) -> Result<()> {
         let now = self.fleet.now();
         let soon = now.plus(self.fleet.policy().tick);
-        let Some(refusal) = refusals.iter().find(|refusal| is_for_itself(refusal)) else { return Ok(()) };
-        let until = if others || !refusals.iter().all(is_for_itself) {
+        let until = if refused.soon {
             soon
         } else {
-            let at = earliest(refusals).unwrap_or_else(|| now.plus(DEFERRAL));
-            at.min(now.plus(LONGEST_DEFERRAL))
+            refused.retry_at.unwrap_or_else(|| now.plus(DEFERRAL)).min(now.plus(LONGEST_DEFERRAL))
         };
-        let reason = PendingReason { code: "deferred".to_owned(), ..quota_reason(refusal) };
+        let reason = PendingReason { code: "deferred".to_owned(), ..quota_reason(&refused.told) };
         let tasks = &self.fleet.ports().tasks;
         let mut defer =
             Defer { task: head.id.clone(), attempt: head.attempt, reason, until, seen: Some(seen), now };
@@ -445,8 +412,8 @@ impl Dispatcher {
 enum Placed {
     /// It has an agent.
     Given(AgentId),
-    /// Limits refused everybody who fits; the first refusal.
-    Refused(Box<Refusal>),
+    /// Limits refused everybody who fits.
+    Refused(Refused),
     /// Nobody fits, or all who fit are at capacity.
     Nobody(PendingReason),
     /// Somebody else was faster.
@@ -463,74 +430,9 @@ struct Queue {
     read: bool,
 }
 
-/// The agents during a tick, and the limits that were found without room.
-#[derive(Debug)]
-struct Pool {
-    agents: Vec<AgentInfo>,
-    book: Arc<LimitBook>,
-    /// By limit, the least ask that was refused, with the refusal.
-    closed: HashMap<agentic_core::limit::MeterKey, (Amount, Refusal)>,
-}
-
-impl Pool {
-    fn gave(&mut self, id: &AgentId) {
-        if let Some(agent) = self.agents.iter_mut().find(|agent| agent.id == *id) {
-            let load = agent.current_load.saturating_add(1);
-            agent.set_load(load);
-        }
-    }
-
-    /// Remembers a limit without room, so that it is asked once a tick and not once an agent or a task.
-    fn close(&mut self, refusal: &Refusal) {
-        let Some(key) = refusal.key.clone() else { return };
-        let least = self.closed.get(&key).map_or(Amount::MAX, |(least, _)| *least);
-        if refusal.need < least {
-            self.closed.insert(key, (refusal.need, refusal.clone()));
-        }
-    }
-
-    /// The refusal that this plan would meet again.
-    fn closed_for(&self, plan: &Plan, ask: Amount) -> Option<Refusal> {
-        let again = |limit: &Limit| {
-            let (least, refusal) = self.closed.get(&limit.key)?;
-            (limit.need(ask) >= *least).then(|| refusal.clone())
-        };
-        plan.limits.iter().filter(|limit| limit.cap.is_some()).find_map(again)
-    }
-
-    /// How many agents fit a lane, with room or without.
-    fn fit(&self, lane: &Lane) -> usize {
-        self.agents.iter().filter(|agent| is_fit(lane, agent)).count()
-    }
-
-    /// Why nobody takes a lane.
-    fn nobody(&self, lane: &Lane) -> PendingReason {
-        let fit = self.fit(lane);
-        let (code, detail) = if fit == 0 {
-            ("no_agent", "no live agent has the labels and the model that this needs".to_owned())
-        } else {
-            ("at_capacity", format!("all {fit} agents that fit are at their max_load"))
-        };
-        PendingReason { code: code.to_owned(), detail, retry_at: None }
-    }
-}
-
 /// The order in which tasks of all lanes are served.
 fn place_of(head: &Head) -> (Priority, Timestamp, TaskId) {
     (head.priority, head.created_at, head.id.clone())
-}
-
-/// Whether a smaller ask would have had room.
-fn is_for_itself(refusal: &Refusal) -> bool {
-    let tokens = refusal.key.as_ref().is_some_and(|key| key.meter == Meter::Tokens);
-    let taken = refusal.used.plus(refusal.reserved);
-    tokens && refusal.need > Amount::ONE && refusal.cap.is_some_and(|cap| taken < cap)
-}
-
-/// When the first of the limits has room; absent where one may have it at any moment.
-fn earliest(refusals: &[Refusal]) -> Option<Timestamp> {
-    let limits = refusals.iter().filter(|refusal| refusal.key.is_some());
-    limits.map(|refusal| refusal.retry_at).min().flatten()
 }
 
 /// Something moved between the read and the step; the next look decides anew.

@@ -1,7 +1,7 @@
 //! A fleet: the ports, the policy and the clock that every service works with.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,6 +19,9 @@ use crate::{
     limits::LimitBook, limits::LimitCache, outbox::Outbox, policy::Policy, reaper::Reaper, router::Router,
     shadow::ShadowBook, skips, tasks::TaskService,
 };
+
+/// How many expired attempts one look takes in.
+const MAX_EXPIRED: usize = 10_000;
 
 /// A fleet; clones share it.
 #[derive(Debug, Clone)]
@@ -198,7 +201,16 @@ impl Fleet {
         *grace = until.max(*grace);
     }
 
-    pub(crate) fn in_grace(&self, now: Timestamp) -> bool {
+    fn in_grace(&self, now: Timestamp) -> bool {
         *self.inner.grace.lock().unwrap_or_else(PoisonError::into_inner) > now
+    }
+
+    /// The agents with an expired attempt, while they are to be heard before they are given work.
+    pub(crate) async fn unheard(&self, now: Timestamp) -> Result<HashSet<AgentId>> {
+        if !self.in_grace(now) {
+            return Ok(HashSet::new());
+        }
+        let expired = self.inner.ports.tasks.expired(now, MAX_EXPIRED).await?;
+        Ok(expired.into_iter().map(|(_, attempt)| attempt.agent_id).collect())
     }
 }

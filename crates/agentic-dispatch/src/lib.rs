@@ -32,6 +32,7 @@ mod follow;
 mod limits;
 mod outbox;
 mod policy;
+mod pool;
 mod prospects;
 mod reaper;
 mod router;

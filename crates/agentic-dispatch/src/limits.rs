@@ -7,12 +7,14 @@ use std::{
 };
 
 use agentic_core::{
+    agent::AgentInfo,
     allowance::{AgentAllowance, CostBasis, ModelQuota, Price},
     amount::Amount,
     budget::Budget,
     clock::Timestamp,
     error::Result,
     id::{AgentId, ModelName, ProjectName},
+    lane::Lane,
     limit::{Limit, Meter, MeterKey, Refusal, Scope, Window},
     port::AllowanceStore,
 };
@@ -29,7 +31,13 @@ pub(crate) struct Subject<'a> {
     pub(crate) project: Option<&'a ProjectName>,
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
+    /// A task of `lane` with this agent.
+    pub(crate) fn of(agent: &'a AgentInfo, lane: &'a Lane) -> Self {
+        let model = lane.model.as_ref().or(agent.default_model());
+        Self { agent: &agent.id, max_load: agent.max_load, model, project: lane.project.as_ref() }
+    }
+
     /// The scopes whose budgets it counts under, in the order in which their refusals are told: from its own to
     /// everybody's.
     fn scopes(&self) -> Vec<Scope> {

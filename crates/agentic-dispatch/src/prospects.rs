@@ -17,7 +17,7 @@ use agentic_core::{
 use crate::{
     allowances::admit,
     fleet::Fleet,
-    limits::{LimitBook, Plan, Subject},
+    limits::{LimitBook, Plan},
     router::{Need, Router, is_fit},
 };
 
@@ -27,8 +27,6 @@ const FIRST: usize = 50;
 const NEXT: usize = 250;
 /// How many agents are asked at most.
 const MOST: usize = 2_000;
-/// How many expired attempts one look takes in.
-const MAX_EXPIRED: usize = 10_000;
 
 /// The agents of a fleet at one moment, and what they are allowed.
 #[derive(Debug)]
@@ -55,18 +53,13 @@ impl<'a> Outlook<'a> {
     /// Reads the agents with their loads, and the limits.
     pub(crate) async fn read(fleet: &'a Fleet, router: &'a dyn Router) -> Result<Self> {
         let now = fleet.now();
-        let mut unheard = HashSet::new();
-        if fleet.in_grace(now) {
-            let expired = fleet.ports().tasks.expired(now, MAX_EXPIRED).await?;
-            unheard.extend(expired.into_iter().map(|(_, attempt)| attempt.agent_id));
-        }
         Ok(Self {
             fleet,
             router,
             now,
             agents: fleet.agents().list().await?,
             skipped: fleet.skips(now).await?.into_keys().collect(),
-            unheard,
+            unheard: fleet.unheard(now).await?,
             book: fleet.limits().await?,
         })
     }
@@ -149,23 +142,9 @@ impl<'a> Outlook<'a> {
 
     /// Holds the ask against the limits of each of these agents, by one read.
     async fn ask<'s>(&self, ask: &Ask, agents: Vec<&'s AgentInfo>, all: &mut Asked<'s>) -> Result<()> {
-        let plans: Vec<(&AgentInfo, Plan)> = agents
-            .into_iter()
-            .map(|agent| {
-                let model = ask.lane.model.as_ref().or(agent.default_model());
-                let (max_load, project) = (agent.max_load, ask.lane.project.as_ref());
-                let subject = Subject { agent: &agent.id, max_load, model, project };
-                (agent, self.book.plan(self.fleet.policy(), &subject, self.now))
-            })
-            .collect();
-        // Those of a model or a fleet are everybody's: they are read once.
-        let capped = plans.iter().flat_map(|(_, plan)| &plan.limits).filter(|limit| limit.cap.is_some());
-        let shadows = plans.iter().flat_map(|(_, plan)| &plan.shadows);
-        let keys: HashSet<&MeterKey> = capped.chain(shadows).map(|limit| &limit.key).collect();
-        let keys: Vec<MeterKey> = keys.into_iter().cloned().collect();
-        let readings = self.fleet.ports().allowances.readings(&keys, self.now).await?;
-        let readings: HashMap<MeterKey, Reading> = keys.into_iter().zip(readings).collect();
-        for (agent, plan) in plans {
+        let asked = agents.iter().copied();
+        let (plans, readings) = self.fleet.plans(&self.book, asked, &ask.lane, self.now).await?;
+        for (agent, plan) in agents.into_iter().zip(plans) {
             let verdict = judged(verdict(agent, &ask.lane), &plan, &readings, ask.tokens);
             if verdict.standing == Standing::Fits {
                 all.takers.push((agent, verdict));
@@ -216,7 +195,7 @@ fn judged(
             key: limit.key.clone(),
             used: reading.used,
             reserved: reading.reserved,
-            asked: limit.need(ask),
+            asked: limit.key.meter.need(ask),
             cap,
             room: refused.is_none(),
             frees_at: match &refused {

@@ -8,14 +8,19 @@
 //! Where jobs go on over the end, or have used something after it, the next window begins where the last one ended: its
 //! meter is the same, and what they use is in it. Else it begins now.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use agentic_core::{
+    agent::AgentInfo,
     amount::Amount,
     budget::Budget,
     clock::Timestamp,
     error::{ConflictCode, Error, Result},
-    limit::{Limit, Meter, MeterKey, Scope, Window},
+    lane::Lane,
+    limit::{Limit, Meter, MeterKey, Reading, Scope, Window},
     port::SetBudget,
 };
 
@@ -43,6 +48,25 @@ impl Fleet {
             return Ok(plan);
         }
         self.plan_of_use(book, subject, now).await
+    }
+
+    /// What a task of `lane` would be held against with each of these agents, in their order, and by one read where all
+    /// those limits stand: those of a model or a fleet are everybody's.
+    pub(crate) async fn plans(
+        &self,
+        book: &LimitBook,
+        agents: impl Iterator<Item = &AgentInfo>,
+        lane: &Lane,
+        now: Timestamp,
+    ) -> Result<(Vec<Plan>, HashMap<MeterKey, Reading>)> {
+        let plan = |agent| book.plan(self.policy(), &Subject::of(agent, lane), now);
+        let plans: Vec<Plan> = agents.map(plan).collect();
+        let capped = plans.iter().flat_map(|plan| &plan.limits).filter(|limit| limit.cap.is_some());
+        let shadows = plans.iter().flat_map(|plan| &plan.shadows);
+        let keys: HashSet<&MeterKey> = capped.chain(shadows).map(|limit| &limit.key).collect();
+        let keys: Vec<MeterKey> = keys.into_iter().cloned().collect();
+        let readings = self.ports().allowances.readings(&keys, now).await?;
+        Ok((plans, keys.into_iter().zip(readings).collect()))
     }
 
     /// What a job that uses something at `now` counts under; begins the anchored windows that are over.

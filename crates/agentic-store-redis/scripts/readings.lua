@@ -1,6 +1,6 @@
 -- Reads meters and what is held under their scopes.
 -- ARGV: now, the limits as JSON. Answers ok with, for each, active, unstarted, tokens and the filled buckets; or again.
--- Bound: the meters that it is given, each of 61 buckets at most, and a sweep.
+-- Bound: the meters that it is given, which with their buckets are some 1,300, and a sweep.
 local wait = sweep()
 if wait then return wait end
 local limits, names, readings = cjson.decode(take()), {}, {}

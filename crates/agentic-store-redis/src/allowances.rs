@@ -35,8 +35,9 @@ use crate::{
 /// How many agents one step reads the load of.
 const PAGE: usize = 250;
 
-/// How many meters one step reads; a window may have 61 buckets.
-const METERS: usize = 10;
+/// How much one step reads of meters: each is [`METER`] and its buckets, of which a sliding window has 121.
+const METERS: i64 = 1_310;
+const METER: i64 = 10;
 
 /// How many jobs one step reads.
 const JOBS: usize = 100;
@@ -54,6 +55,23 @@ pub(crate) fn admission_args(args: Args, admission: &Admission) -> Result<Args> 
         .maybe(price)
         .json(&stored_limits(&admission.limits))?;
     Ok(args.value(admission.ask).time(admission.expires_at).maybe_time(admission.task_created_at))
+}
+
+/// Meters in parts of which one step reads each.
+fn pages(keys: &[MeterKey], now: Timestamp) -> impl Iterator<Item = &[MeterKey]> {
+    let size = move |key: &MeterKey| {
+        let (first, last) = key.window.span(now);
+        METER + last - first + 1
+    };
+    let mut sum = keys.first().map_or(0, size);
+    keys.chunk_by(move |_, next| {
+        sum += size(next);
+        let fits = sum <= METERS;
+        if !fits {
+            sum = size(next);
+        }
+        fits
+    })
 }
 
 /// The refusal of a limit that a script found no room under, with core's figures and words.
@@ -210,7 +228,7 @@ impl AllowanceStore for RedisStore {
 
     async fn readings(&self, keys: &[MeterKey], now: Timestamp) -> Result<Vec<Reading>> {
         let mut readings = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(METERS) {
+        for keys in pages(keys, now) {
             let limits: Vec<Limit> = keys.iter().map(|key| Limit { key: key.clone(), cap: None }).collect();
             let args = Args::at(now).json(&stored_limits(&limits))?;
             let answers = self.ask(&script::READINGS, args).await?.lists()?;
@@ -342,5 +360,25 @@ impl AllowanceStore for RedisStore {
     /// Holds each meter against the ledger as it stood when that meter was read; the whole ledger passes through.
     async fn verify(&self) -> Result<Vec<Difference>> {
         self.verified().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentic_core::limit::{Meter, Scope, Window};
+
+    use super::*;
+
+    #[test]
+    fn a_step_reads_few_meters_of_many_buckets_and_many_of_few() {
+        let key = |window| MeterKey { scope: Scope::Fleet, meter: Meter::Tokens, window };
+        let sizes = |windows: Vec<Window>| -> Vec<usize> {
+            let keys: Vec<MeterKey> = windows.into_iter().map(key).collect();
+            pages(&keys, Timestamp::EPOCH).map(<[MeterKey]>::len).collect()
+        };
+        assert_eq!(sizes(vec![Window::HOUR; 25]), [10, 10, 5]);
+        assert_eq!(sizes(vec![Window::Day; 250]), [119, 119, 12]);
+        assert_eq!(sizes([vec![Window::HOUR; 9], vec![Window::Day; 100]].concat()), [20, 89]);
+        assert!(sizes(Vec::new()).is_empty());
     }
 }

@@ -13,6 +13,7 @@ mod outages;
 mod outbox;
 mod reaping;
 mod reference;
+mod refusals;
 mod review_budgets;
 mod review_dispatching;
 mod running;
