@@ -87,9 +87,12 @@ impl Pool {
         if !self.refused {
             return;
         }
+        let shared: Vec<&Arc<Refusal>> =
+            self.shared.iter().filter(|refusal| refuses(refusal, wanted)).collect();
         for member in &mut self.members {
-            let mut known = member.own.iter().chain(&self.shared);
-            member.refused = known.find(|refusal| is_under(&member.info, refusal, wanted)).cloned();
+            let own = member.own.iter().filter(|refusal| refuses(refusal, wanted));
+            let mut known = own.chain(shared.iter().copied());
+            member.refused = known.find(|refusal| is_under(&member.info, refusal, wanted.lane)).cloned();
         }
     }
 
@@ -126,12 +129,13 @@ impl Pool {
         match &refusal.key {
             // A rule counts nothing: it is told again at once.
             None => {}
-            Some(key) if key.scope.agent().is_some() => member.own.push(refusal),
+            Some(key) if key.scope.agent().is_some() => remember(&mut member.own, refusal),
             Some(_) => {
                 for other in self.members.iter_mut().filter(|other| other.refused.is_none()) {
-                    other.refused = is_under(&other.info, &refusal, wanted).then(|| Arc::clone(&refusal));
+                    other.refused =
+                        is_under(&other.info, &refusal, wanted.lane).then(|| Arc::clone(&refusal));
                 }
-                self.shared.push(refusal);
+                remember(&mut self.shared, refusal);
             }
         }
     }
@@ -158,17 +162,16 @@ impl Pool {
 
     /// Why the task has no agent, when nobody is left: limits, or there was nobody to ask.
     pub(crate) fn verdict(&self, lane: &Lane) -> Result<Refused, PendingReason> {
-        let fit =
-            || self.members.iter().filter(|member| is_fit(lane, &member.info) || member.refused.is_some());
-        let asked =
-            || fit().filter(|member| member.info.has_room()).filter_map(|member| member.refused.as_deref());
+        let refusals = || self.members.iter().filter_map(|member| member.refused.as_deref());
+        let with_room = || self.members.iter().filter(|member| member.info.has_room());
+        let asked = || with_room().filter_map(|member| member.refused.as_deref());
+        let others =
+            self.members.iter().filter(|other| other.refused.is_none() && is_fit(lane, &other.info)).count();
         let Some(told) = asked().find(|refusal| is_for_itself(refusal)).or_else(|| asked().next()) else {
-            return Err(nobody(fit().count()));
+            return Err(nobody(others + refusals().count()));
         };
-        let refusals = || fit().filter_map(|member| member.refused.as_deref());
         let for_itself = is_for_itself(told);
-        let others = fit().any(|member| member.refused.is_none());
-        let soon = others || for_itself && !refusals().all(is_for_itself);
+        let soon = others > 0 || for_itself && !refusals().all(is_for_itself);
         let limits = refusals().filter(|refusal| refusal.key.is_some());
         // Absent where one may have room at any moment.
         let retry_at = limits.map(|refusal| refusal.retry_at).min().flatten().filter(|_| !soon);
@@ -189,19 +192,32 @@ fn refusal(plan: Plan, readings: &HashMap<MeterKey, Reading>, tokens: Amount) ->
     plan.rule.or_else(|| plan.limits.iter().find_map(full).map(|refusal| *refusal))
 }
 
-/// Whether an agent would meet a limit without room again.
-fn is_under(agent: &AgentInfo, refusal: &Refusal, wanted: Wanted<'_>) -> bool {
+/// Keeps a refusal in the place of that of a larger ask by the same limit.
+fn remember(known: &mut Vec<Arc<Refusal>>, refusal: Arc<Refusal>) {
+    known.retain(|larger| larger.key != refusal.key);
+    known.push(refusal);
+}
+
+/// Whether a limit without room refuses a task again, with an agent that is under it.
+fn refuses(refusal: &Refusal, wanted: Wanted<'_>) -> bool {
     let Some(key) = &refusal.key else { return false };
-    let subject = Subject::of(agent, wanted.lane);
     let counts_there = match &key.scope {
-        Scope::Fleet => true,
-        Scope::Project(project) => subject.project == Some(project),
-        Scope::Model(model) => subject.model == Some(model),
-        Scope::Agent(id) => agent.id == *id,
-        Scope::AgentModel(id, model) => agent.id == *id && subject.model == Some(model),
+        Scope::Project(project) => wanted.lane.project.as_ref() == Some(project),
+        Scope::Fleet | Scope::Model(_) | Scope::Agent(_) | Scope::AgentModel(..) => true,
         _ => false,
     };
-    counts_there && key.meter.need(wanted.tokens) >= refusal.need && is_fit(wanted.lane, agent)
+    counts_there && key.meter.need(wanted.tokens) >= refusal.need
+}
+
+/// Whether an agent that may take tasks of a lane is under a limit, of its own or shared, in these.
+fn is_under(agent: &AgentInfo, refusal: &Refusal, lane: &Lane) -> bool {
+    let counts_there = match refusal.key.as_ref().map(|key| &key.scope) {
+        Some(Scope::Model(model) | Scope::AgentModel(_, model)) => {
+            Subject::of(agent, lane).model == Some(model)
+        }
+        _ => true,
+    };
+    counts_there && is_fit(lane, agent)
 }
 
 /// Whether a smaller ask would have had room.
@@ -219,4 +235,50 @@ fn nobody(fit: usize) -> PendingReason {
         ("at_capacity", format!("all {fit} agents that fit are at their max_load"))
     };
     PendingReason { code: code.to_owned(), detail, retry_at: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentic_core::{agent::AgentStatus, limit::Window};
+
+    use super::*;
+
+    #[test]
+    fn of_one_limit_the_least_ask_that_it_refused_is_kept() {
+        let info = AgentInfo {
+            id: "a".parse().unwrap(),
+            name: String::new(),
+            capabilities: std::collections::BTreeSet::new(),
+            models: Vec::new(),
+            status: AgentStatus::Available,
+            draining: false,
+            last_heartbeat: Timestamp::EPOCH,
+            current_load: 0,
+            max_load: 0,
+            registered_at: Timestamp::EPOCH,
+            incarnation: 1,
+        };
+        let members = vec![Member { info: info.clone(), own: Vec::new(), refused: None }];
+        let mut pool = Pool { members, book: Arc::default(), shared: Vec::new(), refused: false };
+        let lane = Lane::default();
+        for scope in [Scope::Agent(info.id.clone()), Scope::Fleet] {
+            for tokens in [300_u32, 200, 100] {
+                let wanted = Wanted { lane: &lane, tokens: tokens.into() };
+                pool.begin(wanted);
+                assert_eq!(pool.open().count(), 1, "a smaller ask may have room");
+                let key = MeterKey { scope: scope.clone(), meter: Meter::Tokens, window: Window::Day };
+                let refusal = Refusal { key: Some(key), need: wanted.tokens, ..Refusal::rule("full") };
+                pool.refuse(wanted, &info.id, refusal);
+                pool.begin(wanted);
+                assert_eq!(pool.open().count(), 0);
+            }
+            pool.members[0]
+                .own
+                .iter()
+                .chain(&pool.shared)
+                .for_each(|kept| assert_eq!(kept.need, 100_u32.into()));
+            assert_eq!(pool.members[0].own.len() + pool.shared.len(), 1);
+            pool.members[0].own.clear();
+        }
+    }
 }

@@ -17,7 +17,7 @@ use agentic_core::{
 use crate::{
     allowances::admit,
     fleet::Fleet,
-    limits::{LimitBook, Plan},
+    limits::{LimitBook, Plan, Subject},
     router::{Need, Router, is_fit},
 };
 
@@ -170,7 +170,7 @@ fn verdict(agent: &AgentInfo, lane: &Lane) -> AgentVerdict {
         status: agent.status,
         current_load: agent.current_load,
         max_load: agent.max_load,
-        model: lane.model.as_ref().or(agent.default_model()).cloned(),
+        model: Subject::of(agent, lane).model.cloned(),
         standing: Standing::Fits,
         reason: None,
         retry_at: None,

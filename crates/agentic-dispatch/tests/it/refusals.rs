@@ -12,15 +12,15 @@ use agentic_core::{
     budget::{Budget, BudgetLimit},
     limit::{Meter, Window},
     memory::Memory,
-    task::TaskStatus,
+    task::{Priority, TaskStatus},
 };
-use agentic_dispatch::{DefaultAllowance, LeastLoaded, Need, Policy, Router};
+use agentic_dispatch::{DefaultAllowance, LeastLoaded, Need, Policy, Router, Tick};
 use agentic_testkit::counting::Counting;
 
 use crate::world::{World, labelled, policy, titled};
 
 /// So many agents as a fleet must not be looked at one by one.
-const AGENTS: usize = 300;
+const AGENTS: usize = 600;
 /// How many are refused before all who are left are asked at once.
 const ONE_BY_ONE: usize = 50;
 
@@ -95,7 +95,7 @@ async fn a_large_fleet_without_room_is_asked_at_once() {
     let small = world.submit(asking("small", 100)).await;
     assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1);
     assert_eq!(counting.calls("ledger.assign"), ONE_BY_ONE + 1);
-    assert_eq!(counting.calls("allowances.readings"), 1);
+    assert_eq!(counting.calls("allowances.readings"), 3, "250 agents a read");
     assert_eq!(looks.0.load(Ordering::Relaxed), ONE_BY_ONE + 2);
     assert_eq!(world.task(&big.id).await.pending_reason.unwrap().code, "deferred");
     assert_eq!(world.task(&small.id).await.status, TaskStatus::InProgress);
@@ -142,6 +142,84 @@ async fn a_model_without_room_drops_those_who_would_use_it() {
     }
     assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 4, "c takes what the others cannot");
     assert_eq!(counting.calls("ledger.assign"), 5, "b is not asked");
+}
+
+#[tokio::test]
+async fn a_project_without_room_keeps_no_other_waiting() {
+    let world = World::new();
+    world.agent("a", &[], 0).await;
+    budget(&world, "project:p", Meter::Jobs, 1).await;
+    let of = |project: &str| CreateTask { project: Some(project.parse().unwrap()), ..titled(project) };
+    let mut tasks = Vec::new();
+    for project in ["p", "p", "q"] {
+        tasks.push(world.submit(of(project)).await);
+    }
+    assert_eq!(world.dispatcher.tick().await.unwrap(), Tick { dispatched: 2, parked: 1, ..Tick::default() });
+    assert_eq!(world.task(&tasks[1].id).await.status, TaskStatus::Pending);
+}
+
+#[tokio::test]
+async fn an_agent_without_room_for_one_model_takes_tasks_of_another() {
+    let world = World::new();
+    world.agent("a", &[], 0).await;
+    budget(&world, "agent:a model:m", Meter::Jobs, 1).await;
+    let of = |model: &str| CreateTask { model: Some(model.parse().unwrap()), ..titled(model) };
+    let mut tasks = Vec::new();
+    for model in ["m", "m", "n"] {
+        tasks.push(world.submit(of(model)).await);
+    }
+    assert_eq!(world.dispatcher.tick().await.unwrap(), Tick { dispatched: 2, parked: 1, ..Tick::default() });
+    assert_eq!(world.task(&tasks[1].id).await.status, TaskStatus::Pending);
+}
+
+/// A limit that has no room says nothing of lanes that nobody could take anyway.
+#[tokio::test]
+async fn who_was_not_asked_is_not_refused() {
+    let world = World::new();
+    budget(&world, "fleet", Meter::Jobs, 1).await;
+    world.agent("busy", &["sql"], 1).await;
+    world.submit(labelled("occupies", &["sql"])).await;
+    world.dispatcher.tick().await.unwrap();
+    world.agent("free", &["go"], 1).await;
+    let asked = labelled("asked", &["go"]);
+    let asked = world.submit(CreateTask { priority: Priority::High, ..asked }).await;
+    let full = world.submit(labelled("full", &["sql"])).await;
+    let unfit = world.submit(labelled("unfit", &["rust"])).await;
+    assert_eq!(world.dispatcher.tick().await.unwrap().parked, 3);
+    for (task, code) in [(asked, "quota"), (full, "at_capacity"), (unfit, "no_agent")] {
+        assert_eq!(world.task(&task.id).await.pending_reason.unwrap().code, code, "{}", task.title);
+    }
+}
+
+/// `a`, and `b` that has had its only job of the day.
+async fn with_one_that_is_done() -> World {
+    let world = World::new();
+    let done = world.agent("b", &[], 0).await;
+    world.allow("b", |limit| limit.daily_job_limit = 1u32.into()).await;
+    world.submit(titled("the job of the day")).await;
+    world.dispatcher.tick().await.unwrap();
+    world.start_assigned(&done).await;
+    world.agent("a", &[], 0).await;
+    world
+}
+
+#[tokio::test]
+async fn too_big_for_one_and_too_late_for_the_other_is_looked_at_soon() {
+    let world = with_one_that_is_done().await;
+    world.allow("a", |limit| limit.daily_token_limit = 100u32.into()).await;
+    let big = world.submit(asking("big", 101)).await;
+    assert_eq!(world.dispatcher.tick().await.unwrap().deferred, 1);
+    assert_eq!(world.task(&big.id).await.retry_at, Some(world.now().plus(policy().tick)));
+}
+
+#[tokio::test]
+async fn a_rule_has_no_time() {
+    let world = with_one_that_is_done().await;
+    world.allow("a", |limit| limit.model_allowlist = ["m".parse().unwrap()].into()).await;
+    let waits = world.submit(titled("waits")).await;
+    assert_eq!(world.dispatcher.tick().await.unwrap().parked, 1);
+    let reason = world.task(&waits.id).await.pending_reason.unwrap();
+    assert_eq!(reason.retry_at, Some("2026-03-05T00:00:00Z".parse().unwrap()), "{reason:?}");
 }
 
 #[tokio::test]
