@@ -1,7 +1,7 @@
 -- Ends an attempt and settles its job.
 -- ARGV: now, the figures, the ending. Answers ok with the task and how many
 -- dependents are left to release; late or no with the rows; or nf.
--- Bound: one task, its attempt and the lines of its job, and 100 of its dependents, which are 1,000 at most.
+-- Bound: one task, its attempt and the lines of its job, and 40 of its dependents, which are 1,000 at most.
 local figures, e = take_figures(), take_ending()
 local verdict, v = judge(e)
 if verdict == 'accepted' or verdict == 'late' or (verdict == 'repeated' and figures) then

@@ -22,7 +22,7 @@ use crate::{
 const PAGE: usize = 500;
 
 /// How many agents one step marks offline.
-const STEP: usize = 100;
+const STEP: usize = 50;
 
 fn missing(id: &AgentId) -> Error {
     Error::not_found(Kind::Agent, id)

@@ -46,7 +46,7 @@ pub(crate) fn head(reply: &mut Reply) -> Result<Head> {
 }
 
 /// How many lanes one step reads.
-const STEP: usize = 250;
+const STEP: usize = 100;
 
 impl RedisStore {
     /// The lanes that have a ready task, in the order of their heads, read in bounded steps.

@@ -34,9 +34,12 @@ use crate::{
 const LOOK: usize = 250;
 
 /// How many tasks one step moves, deletes or answers.
-const STEP: usize = 100;
+const STEP: usize = 50;
 
-/// The most steps in which the dependents of completed tasks are released, 100 a step.
+/// How many attempts of an agent one step looks at, by two reads each.
+const RUNNING: usize = 100;
+
+/// The most steps in which the dependents of completed tasks are released, 40 a step.
 const MAX_DRAINS: usize = 10_000;
 
 impl RedisStore {
@@ -268,7 +271,7 @@ impl TaskStore for RedisStore {
         let (mut tasks, mut last) = (Vec::new(), None);
         while tasks.len() < limit {
             let args = following(Args::timeless().value(agent).value(incarnation), &last);
-            let args = args.value(LOOK).value(STEP.min(limit - tasks.len()));
+            let args = args.value(RUNNING).value(STEP.min(limit - tasks.len()));
             let mut reply = self.ask(&script::ASSIGNED, args).await?;
             last = place(&mut reply)?;
             for cells in reply.lists()? {

@@ -165,7 +165,7 @@ local function release(id)
 end
 
 -- How many dependents one step releases; the rest stand in a list that the next steps drain.
-local RELEASES = 100
+local RELEASES = 40
 
 -- Releases what stands in the list; answers how many are left.
 local function drain()

@@ -133,17 +133,17 @@ async fn many_attempts_are_pruned_in_steps() {
         fx.tasks.cancel(cancel).await.unwrap();
     }
     // As if it had been given back so often.
-    server.command("HSET", &["p:task:t", "attempt", "4001"]).await;
-    server.command("HSET", &["p:attempt:t#4001", "agent_id", "w"]).await;
-    for (deleted, gone) in [(2, "2000"), (0, "4000")] {
+    server.command("HSET", &["p:task:t", "attempt", "2001"]).await;
+    server.command("HSET", &["p:attempt:t#2001", "agent_id", "w"]).await;
+    for (deleted, gone) in [(2, "1000"), (0, "2000")] {
         assert_eq!(fx.tasks.prune(t(9), 10, t(99)).await.unwrap(), deleted);
         let cell = server.command("HGET", &["p:task:t", "attempts_gone"]).await;
         assert_eq!(cell.into_string().as_deref(), Some(gone));
         assert_eq!(server.command("EXISTS", &["p:attempt:t#1"]).await.as_i64(), Some(0));
-        assert_eq!(server.command("EXISTS", &["p:attempt:t#4001"]).await.as_i64(), Some(1));
+        assert_eq!(server.command("EXISTS", &["p:attempt:t#2001"]).await.as_i64(), Some(1));
     }
     assert_eq!(fx.tasks.prune(t(9), 10, t(99)).await.unwrap(), 1);
-    for key in ["p:task:t", "p:attempt:t#4001", "p:history:t"] {
+    for key in ["p:task:t", "p:attempt:t#2001", "p:history:t"] {
         assert_eq!(server.command("EXISTS", &[key]).await.as_i64(), Some(0), "{key}");
     }
 }
