@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use agentic_core::{
     agent::AgentSpec,
     id::{AgentId, JobId, TaskId},
+    lane::Park,
     limit::{Meter, MeterKey, Scope, Window},
-    port::{Beat, BeatAttempt, CreateMany, Ports, Reap, Register, Unpark, Wake},
-    task::{NewTask, Page, TaskFilter, TaskStatus},
+    port::{Beat, BeatAttempt, CreateMany, Defer, ParkLane, Ports, Reap, Register, Unpark, Wake},
+    task::{NewTask, Page, PendingReason, TaskFilter, TaskStatus},
     usage::Figures,
 };
 use agentic_dispatch::LeastLoaded;
@@ -32,6 +33,8 @@ const DEPENDENTS: u32 = 1_000;
 const LANES: u32 = 10_000;
 /// How many attempts one agent runs.
 const RUNNING: u32 = 500;
+/// How much a service wakes at once.
+const WOKEN: usize = 200;
 /// How often each call is made.
 const TIMES: usize = 9;
 
@@ -82,6 +85,7 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> Result<()> {
     steps(&world, &agents, &parents, &mut probe).await?;
     beats(&world, &mut probe).await?;
     lanes(&world.ports, &mut probe).await?;
+    wakes(&world.ports, &waiting, &mut probe).await?;
 
     let mut slow = Vec::new();
     for (name, mut times) in probe.times {
@@ -206,8 +210,6 @@ async fn steps(world: &World, agents: &[AgentId], parents: &[TaskId], probe: &mu
     for parent in parents {
         let many = agents.iter().take(200).map(beat);
         probe.call("heartbeat, of 200 agents at once", try_join_all(many)).await?;
-        let wake = Wake::All;
-        probe.call("unpark", ports.tasks.unpark(Unpark { wake, limit: 1_000 })).await?;
         let job = JobId::new(parent.clone(), 1);
         ports.ledger.assign(crate::cycle::assignment(&job, agent)?).await?;
         let finish = async {
@@ -264,6 +266,33 @@ async fn lanes(ports: &Ports, probe: &mut Probe<'_>) -> Result<()> {
         ensure!(found.views.len() == LANES as usize, "{} lanes", found.views.len());
     }
     Ok(())
+}
+
+/// What a raised limit wakes: parked lanes, and tasks that are put off for themselves.
+async fn wakes(ports: &Ports, waiting: &[TaskId], probe: &mut Probe<'_>) -> Result<()> {
+    let now = world::now();
+    let lanes = ports.tasks.lanes(TIMES * WOKEN).await?;
+    let reason = PendingReason { code: "measured".to_owned(), detail: String::new(), retry_at: None };
+    for view in lanes.views {
+        let park = Park { reason: reason.clone(), scope: Some(Scope::Fleet), parked_at: now };
+        let park = ParkLane { lane: view.lane, park, seen: lanes.wake, events: Vec::new() };
+        ports.tasks.park(park).await?;
+    }
+    let wake = async |name, probe: &mut Probe<'_>| {
+        for _ in 0..TIMES {
+            let unpark = Unpark { wake: Wake::All, limit: WOKEN };
+            let woken = probe.call(name, ports.tasks.unpark(unpark)).await?;
+            ensure!(woken == WOKEN, "{woken} of {WOKEN} were woken");
+        }
+        anyhow::Ok(())
+    };
+    wake("unpark, 200 lanes", probe).await?;
+    let until = now.plus(Duration::from_hours(1));
+    for task in waiting.iter().rev().take(TIMES * WOKEN).cloned() {
+        let defer = Defer { task, attempt: 0, reason: reason.clone(), until, seen: None, now };
+        ports.tasks.defer(defer).await?;
+    }
+    wake("unpark, 200 tasks", probe).await
 }
 
 /// Some of what runs, and who runs it.

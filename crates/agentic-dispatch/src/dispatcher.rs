@@ -259,7 +259,7 @@ impl Dispatcher {
             // A look at many agents waits for nothing else, and must not keep others waiting.
             tokio::task::yield_now().await;
             let Some(agent) = self.router.choose(&need, &mut pool.open()).cloned() else {
-                return Ok(pool.verdict(lane).map_or_else(Placed::Nobody, Placed::Refused));
+                return Ok(pool.verdict(wanted).map_or_else(Placed::Nobody, Placed::Refused));
             };
             // One instant for both: what is held against a window is admitted in it.
             let now = self.fleet.now();

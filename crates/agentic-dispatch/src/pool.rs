@@ -161,21 +161,29 @@ impl Pool {
     }
 
     /// Why the task has no agent, when nobody is left: limits, or there was nobody to ask.
-    pub(crate) fn verdict(&self, lane: &Lane) -> Result<Refused, PendingReason> {
+    pub(crate) fn verdict(&self, wanted: Wanted<'_>) -> Result<Refused, PendingReason> {
         let refusals = || self.members.iter().filter_map(|member| member.refused.as_deref());
         let with_room = || self.members.iter().filter(|member| member.info.has_room());
         let asked = || with_room().filter_map(|member| member.refused.as_deref());
-        let others =
-            self.members.iter().filter(|other| other.refused.is_none() && is_fit(lane, &other.info)).count();
+        let others = self
+            .members
+            .iter()
+            .filter(|other| other.refused.is_none() && is_fit(wanted.lane, &other.info))
+            .count();
         let Some(told) = asked().find(|refusal| is_for_itself(refusal)).or_else(|| asked().next()) else {
             return Err(nobody(others + refusals().count()));
         };
-        let for_itself = is_for_itself(told);
+        let mut told = told.clone();
+        if let Some(key) = &told.key {
+            // It may have been remembered of a smaller ask.
+            told.need = key.meter.need(wanted.tokens);
+        }
+        let for_itself = is_for_itself(&told);
         let soon = others > 0 || for_itself && !refusals().all(is_for_itself);
         let limits = refusals().filter(|refusal| refusal.key.is_some());
         // Absent where one may have room at any moment.
         let retry_at = limits.map(|refusal| refusal.retry_at).min().flatten().filter(|_| !soon);
-        Ok(Refused { told: told.clone(), for_itself, soon, retry_at })
+        Ok(Refused { told, for_itself, soon, retry_at })
     }
 }
 
@@ -215,7 +223,8 @@ fn is_under(agent: &AgentInfo, refusal: &Refusal, lane: &Lane) -> bool {
         Some(Scope::Model(model) | Scope::AgentModel(_, model)) => {
             Subject::of(agent, lane).model == Some(model)
         }
-        _ => true,
+        Some(Scope::Fleet | Scope::Project(_) | Scope::Agent(_)) => true,
+        _ => false,
     };
     counts_there && is_fit(lane, agent)
 }

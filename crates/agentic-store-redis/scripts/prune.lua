@@ -2,8 +2,9 @@
 -- jobs, and their history.
 -- ARGV: now, before, limit, how many to look at, created_at and id of the last one seen. Answers ok with how many were
 -- deleted, and created_at and id of the last one looked at ('' when the list is at its end).
--- Bound: as many tasks as it is told to look at; it stops at 1,000 dependents and attempts of these. Of one that has more
--- attempts, so many are deleted, and the rest with it by later calls.
+-- Bound: as many tasks as it is told to look at; it stops behind the one with which it has met 1,000 dependents and
+-- attempts, of which a task has at most as many each. Of one that has more attempts, so many are deleted, and the rest
+-- with it by later calls.
 local before, limit, look = tonumber(take()), tonumber(take()), tonumber(take())
 local created_at, last = maybe(), maybe()
 local found, next_at, next_id = page_of(P .. 'over', created_at, last, look)

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How many agents one step of a listing reads.
-const PAGE: usize = 500;
+const PAGE: usize = 250;
 
 /// How many agents one step marks offline.
 const STEP: usize = 50;

@@ -40,7 +40,7 @@ const STEP: usize = 50;
 const RUNNING: usize = 100;
 
 /// The most steps in which the dependents of completed tasks are released, 40 a step.
-const MAX_DRAINS: usize = 10_000;
+const MAX_DRAINS: usize = 25_000;
 
 impl RedisStore {
     /// Runs a script on one task; what it refuses is told in the words of core's `transition`.
@@ -346,8 +346,16 @@ impl TaskStore for RedisStore {
     }
 
     async fn unpark(&self, unpark: Unpark) -> Result<usize> {
-        let args = lanes::woken(Args::timeless(), &unpark.wake).value(unpark.limit);
-        self.ask(&script::UNPARK, args).await?.parse()
+        let mut woken = 0;
+        loop {
+            let step = STEP.min(unpark.limit - woken);
+            let args = lanes::woken(Args::timeless(), &unpark.wake).value(step);
+            let found: usize = self.ask(&script::UNPARK, args).await?.parse()?;
+            woken += found;
+            if found < step || woken == unpark.limit {
+                return Ok(woken);
+            }
+        }
     }
 
     async fn claim(&self, claim: Claim) -> Result<Task> {

@@ -158,6 +158,7 @@ macro_rules! registry {
             prune {
                 prune_deletes_what_is_long_over,
                 prune_keeps_what_is_depended_on,
+                prune_keeps_what_one_of_many_depends_on,
                 a_pruning_is_bounded,
                 pruning_leaves_the_meters,
                 a_pruned_task_leaves_no_job,

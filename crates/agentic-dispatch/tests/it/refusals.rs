@@ -213,6 +213,23 @@ async fn too_big_for_one_and_too_late_for_the_other_is_looked_at_soon() {
 }
 
 #[tokio::test]
+async fn each_task_is_told_what_it_asked_for() {
+    let world = World::new();
+    world.agent("a", &[], 0).await;
+    world.allow("a", |limit| limit.daily_token_limit = 100u32.into()).await;
+    let mut tasks = Vec::new();
+    for tokens in [300, 200, 400] {
+        tasks.push((tokens, world.submit(asking("big", tokens)).await));
+        world.pass(1);
+    }
+    assert_eq!(world.dispatcher.tick().await.unwrap().deferred, 3);
+    for (tokens, task) in tasks {
+        let detail = world.task(&task.id).await.pending_reason.unwrap().detail;
+        assert!(detail.contains(&format!("{tokens} asked")), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn a_rule_has_no_time() {
     let world = with_one_that_is_done().await;
     world.allow("a", |limit| limit.model_allowlist = ["m".parse().unwrap()].into()).await;

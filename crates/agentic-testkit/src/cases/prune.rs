@@ -53,6 +53,21 @@ pub async fn prune_keeps_what_is_depended_on(fx: &Fixture) {
     assert_eq!(fx.tasks.prune(t(99), 10, t(99)).await.unwrap(), 2);
 }
 
+/// Of many that depend on it, the last that is open keeps a task.
+pub async fn prune_keeps_what_one_of_many_depends_on(fx: &Fixture) {
+    let job = fx.running("a", "w").await;
+    let names: Vec<String> = (0..101).map(|number| format!("b{number:03}")).collect();
+    fx.create_all(names.iter().map(|name| after(name, &["a"])).collect(), t(1)).await;
+    accepted(fx.ledger.finish(finish(end(&job, "w", done(""), t(5)), None)).await);
+    for name in names.iter().take(100) {
+        cancel(fx, name, 6).await;
+    }
+    assert_eq!(fx.tasks.prune(t(99), 1_000, t(99)).await.unwrap(), 100, "all but a and the last");
+    fx.tasks.get(&id("a"), t(9)).await.unwrap();
+    cancel(fx, "b100", 7).await;
+    assert_eq!(fx.tasks.prune(t(99), 1_000, t(99)).await.unwrap(), 2);
+}
+
 /// A step deletes at most as many as asked for, the oldest first.
 pub async fn a_pruning_is_bounded(fx: &Fixture) {
     for (name, secs) in [("a", 3), ("b", 1), ("c", 2)] {
