@@ -120,19 +120,18 @@ impl World {
 
     /// As [`World::fleet`], with so many tokens a day for each agent, and for the model.
     pub(crate) async fn limited_fleet(&self, each: Amount, all: Amount) -> Result<Fleet> {
-        let large = LARGE;
         let quota = ModelQuota {
             daily_token_budget: all,
-            hourly_rate_limit: large,
-            cost_ceiling: large,
+            hourly_rate_limit: LARGE,
+            cost_ceiling: LARGE,
             price: Some(Price::flat(3_000_000_u32.into(), 15_000_000_u32.into())),
             ..ModelQuota::unlimited(model()?)
         };
         self.ports.allowances.set_model_quota(quota, now()).await?;
         let allowance = DefaultAllowance {
             daily_token_limit: each,
-            daily_job_limit: large,
-            concurrent_jobs: large,
+            daily_job_limit: LARGE,
+            concurrent_jobs: LARGE,
             ..DefaultAllowance::default()
         };
         let policy = Policy { default_allowance: Some(allowance), ..Policy::default() };

@@ -17,11 +17,11 @@ use proptest::prelude::*;
 
 use crate::world::{World, by, policy, titled};
 
-fn capped(meter: Meter, window: &str, cap: u32) -> BudgetLimit {
+pub(crate) fn capped(meter: Meter, window: &str, cap: u32) -> BudgetLimit {
     BudgetLimit::new(meter, window.parse().unwrap(), cap.into())
 }
 
-async fn set(world: &World, scope: &str, limits: Vec<BudgetLimit>) -> Budget {
+pub(crate) async fn set(world: &World, scope: &str, limits: Vec<BudgetLimit>) -> Budget {
     let budget = Budget { limits, ..Budget::new(scope.parse().unwrap()) };
     world.fleet.allowances().set_budget(budget).await.unwrap()
 }

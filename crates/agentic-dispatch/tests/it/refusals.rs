@@ -9,15 +9,17 @@ use agentic_core::{
     agent::{AgentInfo, AgentSpec},
     allowance::ModelQuota,
     api::CreateTask,
-    budget::{Budget, BudgetLimit},
-    limit::{Meter, Window},
+    limit::Meter,
     memory::Memory,
     task::{Priority, TaskStatus},
 };
 use agentic_dispatch::{DefaultAllowance, LeastLoaded, Need, Policy, Router, Tick};
 use agentic_testkit::counting::Counting;
 
-use crate::world::{World, labelled, policy, titled};
+use crate::{
+    budgets::{capped, set},
+    world::{World, labelled, policy, titled},
+};
 
 /// So many agents as a fleet must not be looked at one by one.
 const AGENTS: usize = 600;
@@ -61,16 +63,10 @@ fn asking(title: &str, tokens: u32) -> CreateTask {
     CreateTask { estimated_tokens: tokens.into(), ..titled(title) }
 }
 
-async fn budget(world: &World, scope: &str, meter: Meter, cap: u32) {
-    let limits = vec![BudgetLimit::new(meter, Window::Day, cap.into())];
-    let budget = Budget { limits, ..Budget::new(scope.parse().unwrap()) };
-    world.fleet.allowances().set_budget(budget).await.unwrap();
-}
-
 #[tokio::test]
 async fn who_shares_a_limit_is_refused_once() {
     let (world, counting, looks) = crowd(policy()).await;
-    budget(&world, "fleet", Meter::Jobs, 1).await;
+    set(&world, "fleet", vec![capped(Meter::Jobs, "day", 1)]).await;
     world.submit(titled("takes the place")).await;
     assert_eq!(world.dispatcher.tick().await.unwrap().dispatched, 1);
     let before = counting.calls("ledger.assign");
@@ -148,7 +144,7 @@ async fn a_model_without_room_drops_those_who_would_use_it() {
 async fn a_project_without_room_keeps_no_other_waiting() {
     let world = World::new();
     world.agent("a", &[], 0).await;
-    budget(&world, "project:p", Meter::Jobs, 1).await;
+    set(&world, "project:p", vec![capped(Meter::Jobs, "day", 1)]).await;
     let of = |project: &str| CreateTask { project: Some(project.parse().unwrap()), ..titled(project) };
     let mut tasks = Vec::new();
     for project in ["p", "p", "q"] {
@@ -162,7 +158,7 @@ async fn a_project_without_room_keeps_no_other_waiting() {
 async fn an_agent_without_room_for_one_model_takes_tasks_of_another() {
     let world = World::new();
     world.agent("a", &[], 0).await;
-    budget(&world, "agent:a model:m", Meter::Jobs, 1).await;
+    set(&world, "agent:a model:m", vec![capped(Meter::Jobs, "day", 1)]).await;
     let of = |model: &str| CreateTask { model: Some(model.parse().unwrap()), ..titled(model) };
     let mut tasks = Vec::new();
     for model in ["m", "m", "n"] {
@@ -176,7 +172,7 @@ async fn an_agent_without_room_for_one_model_takes_tasks_of_another() {
 #[tokio::test]
 async fn who_was_not_asked_is_not_refused() {
     let world = World::new();
-    budget(&world, "fleet", Meter::Jobs, 1).await;
+    set(&world, "fleet", vec![capped(Meter::Jobs, "day", 1)]).await;
     world.agent("busy", &["sql"], 1).await;
     world.submit(labelled("occupies", &["sql"])).await;
     world.dispatcher.tick().await.unwrap();
@@ -242,7 +238,7 @@ async fn a_rule_has_no_time() {
 #[tokio::test]
 async fn a_limit_that_all_share_tells_its_time_whoever_is_busy() {
     let world = World::new();
-    budget(&world, "fleet", Meter::Jobs, 1).await;
+    set(&world, "fleet", vec![capped(Meter::Jobs, "day", 1)]).await;
     let busy = world.agent("a", &[], 1).await;
     world.submit(titled("occupies a")).await;
     world.dispatcher.tick().await.unwrap();
