@@ -22,7 +22,10 @@ use agentic_core::{
 use agentic_dispatch::{Caller, DefaultAllowance, Fleet, Policy};
 use agentic_testkit::given::id;
 use anyhow::{Result, ensure};
-use tokio::task::{JoinSet, yield_now};
+use tokio::{
+    sync::Barrier,
+    task::{JoinSet, yield_now},
+};
 
 use crate::place::{Backend, Place};
 
@@ -164,21 +167,21 @@ async fn burn(args: Args, fleet: Fleet, number: u32) -> Result<u64> {
     }
 }
 
-/// The same agents under a gateway that looks at what was spent before a job, and adds what the job cost after it.
+/// The same agents under a gateway that looks at what was spent before a job, and adds what the job cost after it. All
+/// look before the first of them adds anything, so that the figure is the same on any machine.
 async fn check_then_spend(args: Args) -> Result<Burnt> {
     let spent = Arc::new(AtomicU64::new(0));
+    let together = Arc::new(Barrier::new(args.agents.try_into()?));
     let mut agents = JoinSet::new();
     for _ in 0..args.agents {
-        let spent = Arc::clone(&spent);
+        let (spent, together) = (Arc::clone(&spent), Arc::clone(&together));
         agents.spawn(async move {
             let mut jobs = 0;
             while spent.load(Ordering::SeqCst) < u64::from(args.budget) {
                 jobs += 1;
-                for _ in 0..args.reports {
-                    // A request to the model; meanwhile the others work.
-                    yield_now().await;
-                }
+                together.wait().await;
                 spent.fetch_add(u64::from(args.reports) * u64::from(args.report), Ordering::SeqCst);
+                together.wait().await;
             }
             jobs
         });
