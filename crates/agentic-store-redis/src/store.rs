@@ -38,7 +38,7 @@ use crate::{
     url,
 };
 
-/// The most steps in which one call sees reservations run out, 200 a step.
+/// The most steps in which one call sees reservations run out, 50 a step.
 const MAX_SWEEPS: usize = 10_000;
 
 /// How many fields of a hash one step of a walk looks at.

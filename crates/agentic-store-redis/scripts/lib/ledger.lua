@@ -139,7 +139,7 @@ local function account(j, sign)
 end
 
 -- How many reservations one step moves either way.
-local LAPSES = 200
+local LAPSES = 50
 
 -- Moves open jobs from one set to the other.
 local function move_jobs(ids, from, to)
