@@ -1,20 +1,15 @@
 //! Where a proof keeps its fleet: a back end of its own that other processes can open too.
 
-use std::{
-    fmt,
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    str::FromStr,
-    time::Duration,
-};
+use std::{fmt, str::FromStr, time::Duration};
 
 use agentic_core::port::Ports;
 use agentic_store_redis::{RedisOptions, RedisStore, Safety};
 use agentic_store_sqlite::{SqliteOptions, SqliteStore, Synchronous};
+use agentic_testkit::redis::RedisServer;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 /// Which back end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,7 +46,10 @@ impl Address {
                 SqliteStore::open(path, options)?.ports()
             }
             Self::Redis { url, prefix } => {
-                let options = RedisOptions::new().prefix(prefix).safety(Safety::Warn);
+                // Nothing here ends well when a machine without a core to spare answers late.
+                let patience = Duration::from_mins(1);
+                let options = RedisOptions::new().connect_timeout(patience).command_timeout(patience);
+                let options = options.prefix(prefix).safety(Safety::Warn);
                 RedisStore::connect(url, options).await?.ports()
             }
         })
@@ -85,11 +83,11 @@ pub(crate) struct Place {
     redis: Option<Redis>,
 }
 
-/// A server; one of our own is killed with this.
+/// A server, and ours where it is.
 #[derive(Debug)]
 struct Redis {
-    child: Option<Child>,
     url: String,
+    _ours: Option<RedisServer>,
 }
 
 impl Place {
@@ -98,8 +96,8 @@ impl Place {
         let dir = tempfile::tempdir()?;
         let redis = match (backend, redis) {
             (Backend::Sqlite, _) => None,
-            (Backend::Redis, Some(url)) => Some(Redis { child: None, url: url.to_owned() }),
-            (Backend::Redis, None) => Some(Redis::start(dir.path()).await?),
+            (Backend::Redis, Some(url)) => Some(Redis { url: url.to_owned(), _ours: None }),
+            (Backend::Redis, None) => Some(Redis::start().await?),
         };
         Ok(Self { dir, redis })
     }
@@ -117,32 +115,14 @@ impl Place {
 }
 
 impl Redis {
-    async fn start(dir: &Path) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .context("cannot start redis-server; install it, or name a Redis by --redis")?;
-        let redis = Self { child: Some(child), url: format!("redis://127.0.0.1:{port}/0") };
-        for _ in 0..200 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return Ok(redis);
+    async fn start() -> Result<Self> {
+        let server = RedisServer::start(&[]);
+        for _ in 0..1_200 {
+            if TcpStream::connect(("127.0.0.1", server.port)).await.is_ok() {
+                return Ok(Self { url: server.url.clone(), _ours: Some(server) });
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        bail!("redis-server does not answer on port {port}")
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child
-            && let Err(error) = child.kill().and_then(|()| child.wait().map(drop))
-        {
-            eprintln!("cannot end redis-server: {error}");
-        }
+        bail!("redis-server does not answer on port {}", server.port)
     }
 }

@@ -1,10 +1,15 @@
 //! Runs the commands of the getting-started guide, as a reader would, on a server of its own.
 
-use std::{fs, net::TcpListener, path::Path, process::Command};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 
-use crate::{command, readme, workspace};
+use crate::{command, port::free_port, readme, workspace};
 
 /// The page whose commands run.
 const GUIDE: &str = "docs/guide/getting-started.md";
@@ -27,7 +32,7 @@ pub(crate) fn run(agentic: &Path) -> Result<()> {
         fs::read_to_string(workspace::root().join(GUIDE)).with_context(|| format!("cannot read {GUIDE}"))?;
     let script = home.join("guide.sh");
     fs::write(&script, script_of(&page))?;
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
     let programs = agentic.parent().context("the binary has no folder")?;
     let path = std::env::var("PATH").unwrap_or_default();
     let mut bash = Command::new("timeout");

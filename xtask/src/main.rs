@@ -8,6 +8,7 @@ mod coverage;
 mod docs;
 mod guide;
 mod lockstep;
+mod port;
 mod prove;
 mod readme;
 mod redis;

@@ -28,6 +28,7 @@ pub mod fixture;
 pub mod given;
 pub mod invariants;
 pub mod lockstep;
+pub mod port;
 pub mod redis;
 mod registry;
 

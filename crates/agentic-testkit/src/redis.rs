@@ -2,17 +2,14 @@
 #![expect(clippy::missing_panics_doc, reason = "a test that has no server fails by panicking")]
 
 use std::{
-    collections::BTreeSet,
     fs,
     io::ErrorKind,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
+
+use crate::port::free_port;
 
 /// The environment variable that names a Redis for tests, in the place of one of their own.
 pub const URL_VAR: &str = "AGENTIC_TEST_REDIS_URL";
@@ -84,19 +81,6 @@ pub fn fresh_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{}-{count}-{:08x}", std::process::id(), fastrand::u32(..))
-}
-
-/// A free port that a node of a cluster may have: it listens 10,000 above, too. None is given twice: a server takes its
-/// own only a moment later.
-fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
-        let port = listener.local_addr().expect("a listener has an address").port();
-        if port <= u16::MAX - 10_000 && GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
-            return port;
-        }
-    }
 }
 
 fn spawn(port: u16, dir: &Path, args: &[String]) -> Child {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio, id},
     thread,
@@ -12,12 +12,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, workspace};
+use crate::{command, port::free_port, workspace};
 
-/// A node of a cluster also listens this far above its port.
-const BUS: u16 = 10_000;
 /// How often a server that starts is asked whether it answers, and the pause between.
-const ASKED: (usize, Duration) = (400, Duration::from_millis(25));
+const ASKED: (usize, Duration) = (2_400, Duration::from_millis(25));
 
 /// Servers that end with this, and their files with them.
 #[derive(Debug)]
@@ -105,27 +103,4 @@ fn answers(port: u16, command: &str, text: &str) -> io::Result<bool> {
     let mut answer = [0; 64];
     let length = server.read(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer[..length]).contains(text))
-}
-
-/// A port that nobody listens on, nor on its bus.
-fn free_port() -> Result<u16> {
-    for _ in 0..100 {
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        if port.checked_add(BUS).is_some_and(|bus| TcpListener::bind(("127.0.0.1", bus)).is_ok()) {
-            return Ok(port);
-        }
-    }
-    bail!("no port is free")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_leaves_room_for_its_bus() {
-        for _ in 0..50 {
-            assert!(free_port().unwrap() <= u16::MAX - BUS);
-        }
-    }
 }

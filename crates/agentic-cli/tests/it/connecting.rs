@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
+use agentic_testkit::port::free_port;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::{
-    redis::{self, Redis, free_port},
+    redis::{self, Redis},
     sandbox::{Running, Sandbox},
 };
 

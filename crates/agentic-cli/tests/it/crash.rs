@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -21,6 +20,7 @@ use agentic_core::{
     task::{Page, Task, TaskFilter, TaskStatus},
 };
 use agentic_store_sqlite::{SqliteOptions, SqliteStore};
+use agentic_testkit::port::free_port;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -219,7 +219,7 @@ async fn the_server_is_killed_at_fifty_random_moments() {
     let dir = tempfile::tempdir().unwrap();
     let config = "lease: 3s\nheartbeat: 1s\nagent_ttl: 3s\nbackoff_base: 1s\ntick: 1s\n";
     std::fs::write(dir.path().join("agentic.yaml"), config).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut server = Server::start(dir.path(), port);
     let url = format!("http://127.0.0.1:{port}");
     let probe = Client::builder(&url).timeout(Duration::from_secs(5)).retries(0).build().unwrap();

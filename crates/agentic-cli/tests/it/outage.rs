@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use agentic_testkit::port::free_port;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    redis::{Redis, free_port},
+    redis::Redis,
     sandbox::{Running, Sandbox, Served, until},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::Duration,
 };
 
@@ -102,9 +102,4 @@ fn ask(port: u16, words: &[&str]) -> Option<String> {
     let mut text = vec![0; length.parse().ok()?];
     answer.read_exact(&mut text).ok()?;
     String::from_utf8(text).ok()
-}
-
-/// A port that nothing listens on now.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -24,15 +24,13 @@ use agentic_core::{
     task::{Priority, Task, TaskStatus},
 };
 use agentic_store_redis::{RedisOptions, RedisStore};
+use agentic_testkit::port::free_port;
 use fastrand::Rng;
 use futures_util::StreamExt as _;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    redis::{Redis, free_port},
-    replay::Replay,
-};
+use crate::{redis::Redis, replay::Replay};
 
 /// How many dispatchers each server runs.
 const DISPATCHERS: [usize; 3] = [3, 3, 2];
@@ -108,6 +106,22 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap()
+    }
+
+    /// Waits until it answers for the first time.
+    async fn until_up(&mut self, dir: &Path) {
+        let log = dir.join(self.port.to_string()).join("log");
+        let told = || std::fs::read_to_string(&log).unwrap_or_default();
+        let client = self.client();
+        for _ in 0..1_200 {
+            if client.health().await.is_ok() {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "a server ended: {}", told());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("a server does not come up: {}", told());
     }
 
     fn client(&self) -> Client {
@@ -253,7 +267,7 @@ async fn torture(plan: Plan) {
     eprintln!("torture: seed {}, {} tasks, killing: {}", plan.seed, plan.tasks, plan.killing);
     let redis = Redis::start(&[]);
     let dir = tempfile::tempdir().unwrap();
-    let servers: Vec<Server> = DISPATCHERS
+    let mut servers: Vec<Server> = DISPATCHERS
         .into_iter()
         .map(|dispatchers| {
             let port = free_port();
@@ -265,9 +279,8 @@ async fn torture(plan: Plan) {
     let moves = Arc::new(AtomicUsize::new(0));
     let caller = |at| Caller { clients: clients.clone(), at, moves: Arc::clone(&moves) };
     let mut operator = caller(0);
-    for client in &clients {
-        let mut one = Caller { clients: vec![client.clone()], ..caller(0) };
-        persist!(one, client => client.health()).unwrap();
+    for server in &mut servers {
+        server.until_up(dir.path()).await;
     }
     let poor: AgentId = "agent-00".parse().unwrap();
     let allowance =

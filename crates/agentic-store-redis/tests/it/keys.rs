@@ -1,6 +1,6 @@
 //! The keys that stand in a server are those of `docs/reference/redis-keys.md`.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use agentic_core::{
     allowance::{AgentAllowance, ModelQuota},
@@ -122,7 +122,9 @@ async fn fill(fx: &Fixture, server: &Server) {
 #[tokio::test]
 async fn the_reference_lists_every_key() {
     let server = Server::start(&[]);
-    let fx = Fixture::new(connect(&server.url, options().prefix("k")).await.ports());
+    // What has a time to live has it for longer than the test takes.
+    let options = options().prefix("k").heartbeat(Duration::from_hours(1));
+    let fx = Fixture::new(connect(&server.url, options).await.ports());
     fill(&fx, &server).await;
     let kinds = documented();
     let mut seen = BTreeSet::new();

@@ -51,7 +51,7 @@ impl Server {
     /// Runs a command until its answer is the one that is waited for.
     pub(crate) async fn until(&self, command: &'static str, args: &[&str], done: impl Fn(&str) -> bool) {
         let mut last = None;
-        for _ in 0..400 {
+        for _ in 0..2_400 {
             match self.attempt(command, args).await {
                 Ok(answer) if done(answer.as_str().as_deref().unwrap_or_default()) => return,
                 other => last = Some(other),
@@ -75,15 +75,18 @@ impl DerefMut for Server {
     }
 }
 
-/// Options of a test: a prefix that nobody else has, on a server that need not be safe.
+/// Options of a test: a prefix that nobody else has, on a server that need not be safe, and more patience than a machine
+/// without a core to spare takes.
 pub(crate) fn options() -> RedisOptions {
-    RedisOptions::new().prefix(format!("test-{}", fresh_name())).safety(Safety::Warn)
+    let patience = Duration::from_mins(1);
+    let options = RedisOptions::new().connect_timeout(patience).command_timeout(patience);
+    options.prefix(format!("test-{}", fresh_name())).safety(Safety::Warn)
 }
 
 /// Connects as soon as the server answers.
 pub(crate) async fn connect(url: &str, options: RedisOptions) -> RedisStore {
     let mut last = None;
-    for _ in 0..200 {
+    for _ in 0..2_400 {
         match RedisStore::connect(url, options.clone()).await {
             Ok(store) => return store,
             // A server that was just started is not there at once.

@@ -127,10 +127,12 @@ async fn what_was_accepted_is_done_before_the_file_closes() {
     let world = World::new();
     let store = world.open();
     let ports = store.ports();
+    let held = world.hold();
     let mut call = Box::pin(async move { submit(&ports, "a").await });
     // Polled once, the call is in the queue; then nobody waits for it any more.
     let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
     assert!(!polled);
+    release(&held);
     drop((call, store));
     assert_eq!(world.count("tasks"), 1);
 }

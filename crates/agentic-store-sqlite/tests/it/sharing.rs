@@ -8,7 +8,7 @@ use agentic_core::{
     port::Ports,
     task::TaskStatus,
 };
-use agentic_store_sqlite::SqliteStore;
+use agentic_store_sqlite::{SqliteOptions, SqliteStore};
 use agentic_testkit::{
     given::{assign, create, daily_jobs, id, job, limited, t, task},
     invariants,
@@ -16,6 +16,11 @@ use agentic_testkit::{
 use tokio::task::JoinSet;
 
 use crate::world::{World, submit};
+
+/// On a slow disk one handle may have to let the others go first for long.
+fn patient() -> SqliteOptions {
+    SqliteOptions::new().busy_timeout(Duration::from_mins(2))
+}
 
 /// Claimers on all the handles.
 fn claimers(stores: &[SqliteStore]) -> impl Iterator<Item = (String, Ports)> {
@@ -25,7 +30,7 @@ fn claimers(stores: &[SqliteStore]) -> impl Iterator<Item = (String, Ports)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_16_claimers_one_wins() {
     let world = World::new();
-    let stores: Vec<SqliteStore> = (0..4).map(|_| world.open()).collect();
+    let stores: Vec<SqliteStore> = (0..4).map(|_| world.open_with(patient())).collect();
     submit(&stores[0].ports(), "a").await.unwrap();
     let mut calls = JoinSet::new();
     for (agent, ports) in claimers(&stores) {
@@ -46,7 +51,7 @@ async fn many_writers_claim_everything_once_and_pass_no_limit() {
     const TASKS: u32 = 60;
     const CAP: u32 = 40;
     let world = World::new();
-    let stores: Vec<SqliteStore> = (0..4).map(|_| world.open()).collect();
+    let stores: Vec<SqliteStore> = (0..4).map(|_| world.open_with(patient())).collect();
     let names: Vec<String> = (0..TASKS).map(|number| format!("t{number:02}")).collect();
     let tasks = names.iter().map(|name| task(name)).collect();
     stores[0].ports().tasks.create_many(create(tasks, t(0))).await.unwrap();
