@@ -8,8 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Apart from those of tests, and as they below what systems give to connections by themselves: otherwise any connection
-/// could take the port before its server listens (`agentic_testkit::port`).
+/// Apart from those of tests, and as they below what systems give by themselves (`agentic_testkit::port`).
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 1_000;
 /// A node of a Redis Cluster also listens this far above its port.

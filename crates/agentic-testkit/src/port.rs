@@ -7,8 +7,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Below what systems give to connections by themselves (32768 and up on Linux): otherwise the port could be taken by any
-/// connection before its server listens, even by one that is made to that server (a TCP self-connect).
+/// Below what systems give by themselves to connections and to who asks for port 0 (32768 and up on Linux), so that nobody
+/// is given one before its server listens on it, or while that is started again.
 const PORTS: Range<u16> = 13_000..22_000;
 /// A node of a Redis Cluster also listens this far above its port.
 const BUS: u16 = 10_000;
