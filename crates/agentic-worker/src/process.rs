@@ -210,7 +210,7 @@ mod tests {
         fs::write(file.path(), stdin).unwrap();
         let mut process = spawn(script, file.path());
         let status = ended(&mut process).await;
-        assert_gone(process.group.id);
+        gone(process.group.id).await;
         Ran { status, stdout: process.stdout(), stderr: process.stderr() }
     }
 
@@ -223,9 +223,20 @@ mod tests {
         timeout(Duration::from_secs(20), ended).await.expect("it ends")
     }
 
-    /// No process is left in the group, zombies of a sleepy init aside.
-    fn assert_gone(group: Pid) {
-        assert_eq!(members(group), Vec::<PathBuf>::new());
+    /// Waits until a group has as many processes as are wanted, zombies of a sleepy init aside.
+    async fn until_members(group: Pid, wanted: impl Fn(usize) -> bool) {
+        for _ in 0..2_000 {
+            if wanted(members(group).len()) {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the group has {:?}", members(group));
+    }
+
+    /// No process is left in the group; who was killed may need a moment to be scheduled and die.
+    async fn gone(group: Pid) {
+        until_members(group, |members| members == 0).await;
     }
 
     fn members(group: Pid) -> Vec<PathBuf> {
@@ -292,13 +303,14 @@ mod tests {
         while !process.stdout().contains("up") {
             process.stdout.fill().await;
         }
+        until_members(process.group.id, |members| members == 3).await;
         process.terminate();
         assert!(timeout(Duration::from_millis(100), process.exited()).await.is_err());
-        assert!(members(process.group.id).len() >= 3);
+        assert_eq!(members(process.group.id).len(), 3);
         process.kill();
         let status = ended(&mut process).await;
         assert_eq!(describe(status), "was killed by signal 9");
-        assert_gone(process.group.id);
+        gone(process.group.id).await;
     }
 
     #[tokio::test]

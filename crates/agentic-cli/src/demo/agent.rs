@@ -61,7 +61,7 @@ fn work(world: &World) -> io::Result<String> {
         let report = json!({ "progress": step * 100 / script.steps, "tokens_in": tokens / 2, "tokens_out": tokens - tokens / 2 });
         writeln!(OpenOptions::new().append(true).create(true).open(reports)?, "{report}")?;
         if step == script.steps.div_ceil(2) {
-            if attempt <= script.fails_until {
+            if task.retry_count < script.fails_until {
                 return Err(io::Error::other(format!("attempt {attempt} was made to fail")));
             }
             if let Some(file) = &script.waits_for {

@@ -124,11 +124,16 @@ fn leases(evidence: &Evidence) -> Found {
 }
 
 fn load(evidence: &Evidence) -> Found {
+    // What a lease held is free as it runs out; the event that tells it may come later than who took its place.
+    let expired: BTreeSet<(&TaskId, u64)> = moves(evidence)
+        .filter(|(kind, ..)| *kind == EventType::LeaseExpired)
+        .map(|(_, task, _, event)| (task, number(event, "attempt")))
+        .collect();
     let mut running: BTreeMap<&AgentId, BTreeSet<&TaskId>> = BTreeMap::new();
     let mut most: BTreeMap<&AgentId, u64> = BTreeMap::new();
-    for (kind, task, agent, _) in moves(evidence) {
+    for (kind, task, agent, event) in moves(evidence) {
         let tasks = running.entry(agent).or_default();
-        if kind == EventType::TaskClaimed {
+        if kind == EventType::TaskClaimed && !expired.contains(&(task, number(event, "attempt"))) {
             tasks.insert(task);
             let most = most.entry(agent).or_default();
             *most = (*most).max(tasks.len() as u64);

@@ -72,7 +72,7 @@ impl Drop for Server {
 }
 
 async fn until_ready(client: &Client) {
-    for _ in 0..600 {
+    for _ in 0..3_000 {
         if client.health().await.is_ok() {
             return;
         }

@@ -25,9 +25,9 @@ fn events(task: &Value, kind: &str) -> usize {
 #[test]
 fn the_whole_life_over_http() {
     let served = Sandbox::new()
-        .with("AGENTIC_HEARTBEAT", "1s")
-        .with("AGENTIC_LEASE", "4s")
-        .with("AGENTIC_AGENT_TTL", "4s")
+        .with("AGENTIC_HEARTBEAT", "5s")
+        .with("AGENTIC_LEASE", "20s")
+        .with("AGENTIC_AGENT_TTL", "20s")
         .with("AGENTIC_BACKOFF_BASE", "100ms")
         .with("AGENTIC_BACKOFF_CAP", "200ms")
         .serve(&[]);

@@ -120,11 +120,11 @@ fn a_redis_that_stands_still_expires_nobody() {
     let refused = fleet.served.sandbox.run(&["submit", "meanwhile", "--id", "meanwhile"]);
     assert_eq!(refused.code, 5, "{refused:?}");
     std::thread::sleep(AWAY.saturating_sub(stopped.elapsed()));
+    let lines = fleet.log().lines().count() - lines;
+    assert!(lines < 100, "{lines} lines of log in {AWAY:?}");
     fleet.redis.signal("CONT");
     fleet.until_ready(true);
     fleet.works("after");
-    let lines = fleet.log().lines().count() - lines;
-    assert!(lines < 100, "{lines} lines of log in {AWAY:?}");
     fleet.check();
 }
 
@@ -201,10 +201,10 @@ fn what_redis_cannot_do_is_told_by_its_name() {
     fleet.check();
 }
 
-/// What a server says that cannot start.
-fn cannot_start(store: &str) -> (i32, Value) {
-    let sandbox =
-        Sandbox::new().with("AGENTIC_REDIS", r#"{"connect_timeout": "1s", "command_timeout": "1s"}"#);
+/// What a server says that cannot start, however long it waits for a Redis.
+fn cannot_start(store: &str, patience: &str) -> (i32, Value) {
+    let times = format!(r#"{{"connect_timeout": "{patience}", "command_timeout": "{patience}"}}"#);
+    let sandbox = Sandbox::new().with("AGENTIC_REDIS", &times);
     let done = sandbox.run(&["--json", "serve", "--listen", "127.0.0.1:0", "--store", store]);
     (done.code, serde_json::from_str(&done.err).unwrap_or_else(|_| panic!("{done:?}")))
 }
@@ -212,7 +212,7 @@ fn cannot_start(store: &str) -> (i32, Value) {
 #[test]
 fn a_server_without_its_redis_says_what_is_wrong() {
     let away = format!("redis://ada:secret@127.0.0.1:{}/0", free_port());
-    let (code, told) = cannot_start(&away);
+    let (code, told) = cannot_start(&away, "1s");
     let shown = told.to_string();
     assert_eq!(code, 1, "{shown}");
     assert!(shown.contains("redis is unavailable") && shown.contains("does a redis answer"), "{shown}");
@@ -220,30 +220,30 @@ fn a_server_without_its_redis_says_what_is_wrong() {
 
     let still = Redis::start(&[]);
     still.signal("STOP");
-    let (code, told) = cannot_start(&still.url());
+    let (code, told) = cannot_start(&still.url(), "1s");
     assert_eq!(code, 1, "{told}");
     assert!(told["error"].as_str().unwrap().contains("redis is unavailable"), "{told}");
 
     let locked = Redis::start(&["--requirepass", "secret"]);
-    let (code, told) = cannot_start(&locked.url());
+    let (code, told) = cannot_start(&locked.url(), "20s");
     assert_eq!(code, 1, "{told}");
     assert!(told["hints"][1].as_str().unwrap().contains("password"), "{told}");
 
     let forgets = Redis::start(&["--appendonly", "no"]);
-    let (code, told) = cannot_start(&forgets.url());
+    let (code, told) = cannot_start(&forgets.url(), "20s");
     assert_eq!(code, 1, "{told}");
     assert!(told["error"].as_str().unwrap().contains("set appendonly yes"), "{told}");
     assert!(told["hints"][0].as_str().unwrap().contains("safety: warn"), "{told}");
 
     let primary = Redis::start(&[]);
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
-    let (code, told) = cannot_start(&replica.url());
+    let (code, told) = cannot_start(&replica.url(), "20s");
     assert_eq!(code, 1, "{told}");
     assert!(told["error"].as_str().unwrap().contains("name its primary"), "{told}");
 
     let mut loads = Redis::start(&[]);
     loads.load_slowly();
-    let (code, told) = cannot_start(&loads.url());
+    let (code, told) = cannot_start(&loads.url(), "20s");
     assert_eq!(code, 1, "{told}");
     assert!(told["error"].as_str().unwrap().contains("still loads its data (LOADING)"), "{told}");
 }

@@ -86,9 +86,12 @@ async fn sqlite() -> (Ports, tempfile::TempDir) {
 /// Keys of its own on the Redis that is given, or on one of its own.
 async fn redis() -> (Ports, Option<RedisServer>) {
     let (url, own) = redis_url();
-    let redis = RedisOptions::new().prefix(format!("test-{}", fresh_name())).safety(Safety::Warn);
+    // More than a machine without a core to spare takes.
+    let patience = Duration::from_mins(1);
+    let redis = RedisOptions::new().connect_timeout(patience).command_timeout(patience);
+    let redis = redis.prefix(format!("test-{}", fresh_name())).safety(Safety::Warn);
     let (url, options) = (StoreUrl::Redis(url), StoreOptions::new().redis(redis));
-    for _ in 0..200 {
+    for _ in 0..2_400 {
         match url.open(&options).await {
             Ok(opened) => return (opened.ports, own),
             // A server that was just started is not there at once.

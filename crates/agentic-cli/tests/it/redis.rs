@@ -77,7 +77,7 @@ impl Redis {
 /// Asks whoever speaks Redis on a port until the answer is the one that is waited for.
 pub(crate) fn until(port: u16, words: &[&str], done: impl Fn(&str) -> bool) {
     let mut last = None;
-    for _ in 0..1_200 {
+    for _ in 0..4_800 {
         last = ask(port, words);
         if last.as_deref().is_some_and(&done) {
             return;

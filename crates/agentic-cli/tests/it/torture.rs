@@ -27,7 +27,10 @@ use agentic_store_redis::{RedisOptions, RedisStore};
 use agentic_testkit::port::free_port;
 use fastrand::Rng;
 use futures_util::StreamExt as _;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{redis::Redis, replay::Replay};
@@ -62,8 +65,8 @@ impl Plan {
         let from_env = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
         let tasks = from_env("AGENTIC_TORTURE_TASKS").map_or(tasks, |tasks| usize::try_from(tasks).unwrap());
         // Long enough that nothing expires where nobody is killed; short where much does.
-        let lease = Duration::from_secs(if killing { 6 } else { 600 });
-        let patience = Duration::from_secs(from_env("AGENTIC_TORTURE_SECONDS").unwrap_or(240));
+        let lease = Duration::from_secs(if killing { 15 } else { 600 });
+        let patience = Duration::from_secs(from_env("AGENTIC_TORTURE_SECONDS").unwrap_or(480));
         Self { tasks, seed: from_env("AGENTIC_TORTURE_SEED").unwrap_or(7), killing, lease, patience }
     }
 
@@ -373,7 +376,10 @@ async fn kills(
 ) -> (usize, Vec<Server>) {
     let mut rng = Rng::with_seed(seed);
     let mut killed = 0;
-    while killing && stop.run_until_cancelled(tokio::time::sleep(KILL_EVERY)).await.is_some() {
+    let mut every = tokio::time::interval(KILL_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every.reset();
+    while killing && stop.run_until_cancelled(every.tick()).await.is_some() {
         let server = &mut servers[rng.usize(0..DISPATCHERS.len())];
         server.child.kill().unwrap();
         server.child.wait().unwrap();
@@ -381,6 +387,7 @@ async fn kills(
         // For a moment it is away.
         tokio::time::sleep(Duration::from_millis(rng.u64(0..500))).await;
         server.child = Server::spawn(&dir, &redis, server.port, server.dispatchers, lease);
+        server.until_up(&dir).await;
     }
     stop.cancelled().await;
     (killed, servers)
