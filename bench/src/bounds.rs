@@ -254,7 +254,7 @@ async fn beats(world: &World, probe: &mut Probe<'_>) -> Result<()> {
         // Who looks from later sees all of them run out; who looks from now brings them back.
         for (seen, held) in [(now.plus(Duration::from_hours(1)), 0), (now, RUNNING)] {
             let readings = ports.allowances.readings(std::slice::from_ref(&key), seen);
-            let found = probe.call("readings, as 500 run out", readings).await?;
+            let found = probe.call("readings, as reservations run out", readings).await?;
             let found = found.first().map_or(0, |reading| reading.reserved.get());
             ensure!(found == u64::from(held), "{found} of {held} are held");
         }

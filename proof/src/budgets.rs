@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = Args::default().report, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     report: u32,
     /// How many reports a job takes that is not stopped.
-    #[arg(long, default_value_t = Args::default().reports, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, default_value_t = Args::default().reports, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     reports: u32,
 }
 
@@ -91,7 +91,10 @@ pub(crate) async fn run(args: &Args, redis: Option<&str>) -> Result<()> {
         ensure!(row.used >= u64::from(args.budget), "{}: the budget was not burnt", row.how);
         ensure!(row.over(args) <= bound, "{}: {} over, more than {bound}", row.how, row.over(args));
     }
-    ensure!(rows[ours].over(args) > bound, "checking first and charging later was no worse: burn more");
+    ensure!(
+        rows[ours].over(args) > bound,
+        "checking first and charging later was no worse: take a budget that is no multiple of what all burn in a job"
+    );
     Ok(())
 }
 

@@ -1,12 +1,12 @@
 //! Ports for the servers that xtask starts.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener, UdpSocket},
     process,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{Mutex, PoisonError},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 
 /// Apart from those of tests, and as they below what systems give by themselves (`agentic_testkit::port`).
 const FIRST: u16 = 12_000;
@@ -14,18 +14,20 @@ const COUNT: u16 = 1_000;
 /// A node of a Redis Cluster also listens this far above its port.
 const BUS: u16 = 10_000;
 
-/// A port of 127.0.0.1 that nothing listens on, nor 10,000 above it; another one each time.
+/// A port of 127.0.0.1 that nothing listens on, nor 10,000 above it; held for this process, as those of tests are.
 pub(crate) fn free_port() -> Result<u16> {
-    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    static HELD: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
     let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    (0..COUNT)
-        .filter_map(|_| {
-            let next = process::id().wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
-            u16::try_from(next % u32::from(COUNT)).ok()
-        })
-        .map(|offset| FIRST + offset)
-        .find(|port| is_free(*port) && is_free(port + BUS))
-        .with_context(|| format!("none of the ports from {FIRST} to {} is free", FIRST + COUNT - 1))
+    for number in 0..u32::from(COUNT) {
+        // Two runs at once do not begin their search at the same one.
+        let port = FIRST + u16::try_from(process::id().wrapping_add(number) % u32::from(COUNT))?;
+        let Ok(hold) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) else { continue };
+        if is_free(port) && is_free(port + BUS) {
+            HELD.lock().unwrap_or_else(PoisonError::into_inner).push(hold);
+            return Ok(port);
+        }
+    }
+    bail!("none of the ports from {FIRST} to {} is free", FIRST + COUNT - 1)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// The most steps in which one call sees reservations run out, 50 a step.
-const MAX_SWEEPS: usize = 10_000;
+const MAX_SWEEPS: usize = 40_000;
 
 /// How many fields of a hash one step of a walk looks at.
 const WALK: &str = "1000";

@@ -191,6 +191,8 @@ pub(crate) fn describe(status: ExitStatus) -> String {
 mod tests {
     use std::{fs, path::PathBuf};
 
+    use tokio::time::Instant;
+
     use super::*;
 
     struct Ran {
@@ -217,16 +219,21 @@ mod tests {
     async fn ended(process: &mut Process) -> ExitStatus {
         let ended = async {
             let status = process.exited().await.unwrap();
+            let began = Instant::now();
             process.finish().await;
+            assert!(
+                members(process.group.id).is_empty() || began.elapsed() >= AFTERMATH,
+                "it waits for the tree"
+            );
             status
         };
         timeout(Duration::from_secs(20), ended).await.expect("it ends")
     }
 
     /// Waits until a group has as many processes as are wanted, zombies of a sleepy init aside.
-    async fn until_members(group: Pid, wanted: impl Fn(usize) -> bool) {
+    async fn until_members(group: Pid, wanted: usize) {
         for _ in 0..2_000 {
-            if wanted(members(group).len()) {
+            if members(group).len() == wanted {
                 return;
             }
             sleep(Duration::from_millis(10)).await;
@@ -236,7 +243,7 @@ mod tests {
 
     /// No process is left in the group; who was killed may need a moment to be scheduled and die.
     async fn gone(group: Pid) {
-        until_members(group, |members| members == 0).await;
+        until_members(group, 0).await;
     }
 
     fn members(group: Pid) -> Vec<PathBuf> {
@@ -303,7 +310,7 @@ mod tests {
         while !process.stdout().contains("up") {
             process.stdout.fill().await;
         }
-        until_members(process.group.id, |members| members == 3).await;
+        until_members(process.group.id, 3).await;
         process.terminate();
         assert!(timeout(Duration::from_millis(100), process.exited()).await.is_err());
         assert_eq!(members(process.group.id).len(), 3);

@@ -25,8 +25,8 @@ pub(crate) struct Script {
     pub step_millis: u64,
     /// How many tokens each takes.
     pub step_tokens: u64,
-    /// The attempts up to this one fail.
-    pub fails_until: u32,
+    /// It fails while it was retried less often than this.
+    pub failures: u32,
     /// Half done, it waits until this file is there.
     pub waits_for: Option<String>,
 }
@@ -61,7 +61,7 @@ fn work(world: &World) -> io::Result<String> {
         let report = json!({ "progress": step * 100 / script.steps, "tokens_in": tokens / 2, "tokens_out": tokens - tokens / 2 });
         writeln!(OpenOptions::new().append(true).create(true).open(reports)?, "{report}")?;
         if step == script.steps.div_ceil(2) {
-            if task.retry_count < script.fails_until {
+            if task.retry_count < script.failures {
                 return Err(io::Error::other(format!("attempt {attempt} was made to fail")));
             }
             if let Some(file) = &script.waits_for {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     evidence::Evidence,
-    plan::{KILLED, RAISED_TOKENS, SPENT, SPENT_TOKENS, VICTIM},
+    plan::{KILLED, LEASE, RAISED_TOKENS, SPENT, SPENT_TOKENS, VICTIM},
 };
 
 /// One thing that has to be true, and whether it is.
@@ -124,19 +124,23 @@ fn leases(evidence: &Evidence) -> Found {
 }
 
 fn load(evidence: &Evidence) -> Found {
-    // What a lease held is free as it runs out; the event that tells it may come later than who took its place.
+    // A lease that ran out was free before the event that tells it: it counts for as long as it surely lived.
     let expired: BTreeSet<(&TaskId, u64)> = moves(evidence)
         .filter(|(kind, ..)| *kind == EventType::LeaseExpired)
         .map(|(_, task, _, event)| (task, number(event, "attempt")))
         .collect();
-    let mut running: BTreeMap<&AgentId, BTreeSet<&TaskId>> = BTreeMap::new();
+    let mut running: BTreeMap<&AgentId, BTreeMap<&TaskId, &Event>> = BTreeMap::new();
     let mut most: BTreeMap<&AgentId, u64> = BTreeMap::new();
     for (kind, task, agent, event) in moves(evidence) {
         let tasks = running.entry(agent).or_default();
-        if kind == EventType::TaskClaimed && !expired.contains(&(task, number(event, "attempt"))) {
-            tasks.insert(task);
+        if kind == EventType::TaskClaimed {
+            tasks.insert(task, event);
+            let counts = |(task, claim): &(&&TaskId, &&Event)| {
+                !expired.contains(&(**task, number(claim, "attempt")))
+                    || claim.timestamp.plus(LEASE) > event.timestamp
+            };
             let most = most.entry(agent).or_default();
-            *most = (*most).max(tasks.len() as u64);
+            *most = (*most).max(tasks.iter().filter(counts).count() as u64);
         } else if ends_attempt(kind) {
             tasks.remove(task);
         }
@@ -314,6 +318,8 @@ fn text<'a>(event: &'a Event, name: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use agentic_core::{
         agent::{AgentInfo, AgentStatus},
         clock::Timestamp,
@@ -490,6 +496,24 @@ mod tests {
     }
 
     #[test]
+    fn the_place_of_a_lease_is_free_once_it_ran_out() {
+        let found = |later: Duration| {
+            failing(|evidence| {
+                for kind in [EventType::TaskClaimed, EventType::TaskCompleted] {
+                    let at = position(evidence, kind, "gpu-evaluate");
+                    let mut early = evidence.kept.events.remove(at);
+                    early.timestamp = NOON.plus(later);
+                    let told = position(evidence, EventType::LeaseExpired, VICTIM);
+                    evidence.kept.events.insert(told, early);
+                }
+            })
+        };
+        let what = "no agent ran more at once than it may";
+        assert!(found(LEASE / 2).contains(&what));
+        assert!(!found(LEASE).contains(&what));
+    }
+
+    #[test]
     fn a_passed_budget_is_found() {
         let found = failing(|evidence| {
             let audit = position(evidence, EventType::TaskCompleted, "audit-supply");
@@ -526,7 +550,7 @@ mod tests {
         let midnight = failing(|evidence| {
             let parked = position(evidence, EventType::DispatchFailedQuota, "audit-access");
             evidence.kept.events.remove(parked);
-            evidence.ended = NOON.plus(std::time::Duration::from_hours(12));
+            evidence.ended = NOON.plus(Duration::from_hours(12));
         });
         assert!(midnight.is_empty(), "a new day brings a new budget");
     }

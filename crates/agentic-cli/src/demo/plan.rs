@@ -1,6 +1,6 @@
 //! What the demo does: four agents, thirty tasks, and how each has to end.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use agentic_core::{
     allowance::AgentAllowance,
@@ -40,6 +40,9 @@ backoff_cap: 2s
 default_allowance: null
 ";
 
+/// The lease of [`SETTINGS`].
+pub(super) const LEASE: Duration = Duration::from_secs(3);
+
 /// An agent of the demo.
 #[derive(Debug, Clone)]
 pub(super) struct PlannedAgent {
@@ -65,7 +68,7 @@ impl PlannedTask {
 
     /// So many of its attempts fail at least.
     pub(super) fn failures(&self) -> u32 {
-        self.script.fails_until.min(self.create.max_retries.unwrap_or_default() + 1)
+        self.script.failures.min(self.create.max_retries.unwrap_or_default() + 1)
     }
 
     /// Half done, it waits until this file is there.
@@ -74,9 +77,9 @@ impl PlannedTask {
         self
     }
 
-    /// Its first attempts fail.
-    fn failing(mut self, attempts: u32, max_retries: u32) -> Self {
-        self.script.fails_until = attempts;
+    /// It fails so often.
+    fn failing(mut self, times: u32, max_retries: u32) -> Self {
+        self.script.failures = times;
         self.create.max_retries = Some(max_retries);
         self
     }
@@ -143,7 +146,7 @@ impl Kind {
 /// The retries of a task that is to succeed: on a machine that is far too busy, leases run out on their own.
 const PATIENT: u32 = 20;
 
-const SHORT: Script = Script { steps: 3, step_millis: 60, step_tokens: 40, fails_until: 0, waits_for: None };
+const SHORT: Script = Script { steps: 3, step_millis: 60, step_tokens: 40, failures: 0, waits_for: None };
 
 fn tasks() -> Result<Vec<PlannedTask>, Error> {
     use Priority::{Critical, High, Low, Normal};

@@ -47,7 +47,7 @@ fn tasks_on_sqlite_and_all_else_on_redis() {
     for task in ["one", "two"] {
         // What was used is told by the other store, a moment after the task has ended.
         let mut events = told(&served, task);
-        for _ in 0..200 {
+        for _ in 0..2_400 {
             if events.get("usage_recorded") == Some(&2) {
                 break;
             }

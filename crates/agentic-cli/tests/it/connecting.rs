@@ -104,7 +104,7 @@ fn sentinels_name_the_primary_before_and_after_a_failover() {
     let times = r#"{"command_timeout": "1s", "connect_timeout": "2s"}"#;
     let served = Sandbox::new().with("AGENTIC_REDIS", times).serve(&["--store", &url]);
     served.sandbox.ok(&["submit", "x", "--id", "x"]);
-    primary.until(&["WAIT", "1", "5000"], |replicas| replicas == "1");
+    replica.until(&["EXISTS", "agentic:task:x"], |found| found == "1");
     primary.kill();
     replica.until(&["INFO", "replication"], |info| info.contains("role:master"));
     let began = Instant::now();
@@ -119,7 +119,7 @@ fn a_failover_loses_what_the_replica_had_not_received_and_only_that() {
     let (mut primary, replica) = pair();
     let served = Sandbox::new().serve(&["--store", &primary.url()]);
     served.sandbox.ok(&["submit", "kept", "--id", "kept"]);
-    primary.until(&["WAIT", "1", "5000"], |replicas| replicas == "1");
+    replica.until(&["EXISTS", "agentic:task:kept"], |found| found == "1");
     // It hears nothing more: what was sent to it already would count as received.
     replica.signal("STOP");
     primary.command(&["CLIENT", "KILL", "TYPE", "replica"]);

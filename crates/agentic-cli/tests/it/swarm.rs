@@ -139,7 +139,7 @@ async fn sixteen_dispatchers_and_sixty_four_workers_on_one_file() {
             ended.unwrap();
         }
     };
-    let ended = tokio::time::timeout(Duration::from_mins(9), all_end).await;
+    let ended = tokio::time::timeout(Duration::from_mins(8), all_end).await;
     assert!(ended.is_ok(), "only {} of {TASKS} tasks are done", done.load(Ordering::SeqCst));
 
     let counts = fleet.tasks().counts().await.unwrap();

@@ -104,6 +104,7 @@ impl Server {
             .env("AGENTIC_AGENT_TTL", format!("{}s", lease.as_secs()))
             .env("AGENTIC_BACKOFF_BASE", "1s")
             .env("AGENTIC_LOG", "warn")
+            .env("AGENTIC_REDIS", r#"{"connect_timeout": "60s", "command_timeout": "60s"}"#)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -307,14 +308,20 @@ async fn torture(plan: Plan) {
         crew.spawn(guarded(work(caller(n), name.parse().unwrap(), stop.clone()), fell.clone(), stop.clone()));
     }
     crew.spawn(guarded(follow(caller(1), Arc::clone(&seen)), fell.clone(), stop.clone()));
-    let nemesis = tokio::spawn(kills(
+    let kills = kills(
         servers,
         plan.seed,
         plan.killing,
         plan.lease,
         (dir.path().to_owned(), redis.url()),
         stop.clone(),
-    ));
+    );
+    let guard = fell.clone().drop_guard();
+    let nemesis = tokio::spawn(async move {
+        let ended = kills.await;
+        guard.disarm();
+        ended
+    });
 
     let numbers: Vec<usize> = (0..plan.tasks).collect();
     for chunk in numbers.chunks(200) {

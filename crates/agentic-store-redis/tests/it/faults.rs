@@ -168,9 +168,9 @@ async fn a_busy_server_says_so_and_goes_on() {
         TcpStream::connect(("127.0.0.1", server.port)).unwrap().write_all(b"SCRIPT KILL\r\n").unwrap();
         refused
     };
-    let asks = tokio::time::timeout(Duration::from_mins(1), asks);
-    let (_, refused) = tokio::join!(server.attempt("EVAL", &["while true do end", "0"]), asks);
-    let refused = refused.expect("the server is never busy");
+    let both = async { tokio::join!(server.attempt("EVAL", &["while true do end", "0"]), asks) };
+    let (_, refused) =
+        tokio::time::timeout(Duration::from_mins(1), both).await.expect("it is busy, and says so");
     assert_eq!(refused, "redis, which is busy with a script (BUSY), is unavailable");
     until_it_is_back(&fx, "b").await;
 }
