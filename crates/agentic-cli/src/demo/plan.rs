@@ -200,6 +200,7 @@ mod tests {
 
     #[test]
     fn the_plan_is_what_the_demo_promises() {
+        assert!(SETTINGS.contains(&format!("\nlease: {}s\n", LEASE.as_secs())));
         let plan = Plan::new().unwrap();
         assert_eq!((plan.agents.len(), plan.tasks.len()), (4, 30));
         let distinct: BTreeSet<_> = plan.tasks.iter().map(|task| &task.id).collect();

@@ -93,15 +93,10 @@ fn a_dispatcher_beside_a_remote_task_api() {
     assert_eq!(there.ended("x")["result"]["output"], "done\n");
     assert_eq!(there.sandbox.json(&["agents", "list"]), Value::from(Vec::<Value>::new()));
     assert_eq!(here.sandbox.json(&["agents", "list"])[0]["id"], "ada");
-    let used = || here.sandbox.json(&["allowance", "usage", "ada"])["tokens_used"].clone();
     // It is charged a moment after the task has ended.
-    for _ in 0..400 {
-        if used() == 100 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(25));
-    }
-    assert_eq!(used(), 100);
+    let used = |said: &str| serde_json::from_str::<Value>(said).unwrap()["tokens_used"].clone();
+    let said = here.sandbox.until(&["--json", "allowance", "usage", "ada"], |said| used(said) == 100);
+    assert_eq!(used(&said), 100);
     assert_eq!(there.sandbox.json(&["allowance", "usage", "ada"])["tokens_used"], 0);
 }
 

@@ -138,14 +138,7 @@ fn what_a_task_would_be_held_against_is_told_before_and_after() {
 
     drop(ada);
     sandbox.ok(&["submit", "x", "--id", "stuck", "--label", "gpu"]);
-    let mut lanes = String::new();
-    for _ in 0..500 {
-        lanes = sandbox.ok(&["lanes"]);
-        if lanes.contains("no_agent") {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    let lanes = sandbox.until(&["lanes"], |lanes| lanes.contains("no_agent"));
     assert!(lanes.contains("gpu||") && lanes.contains("stuck") && lanes.contains("no_agent"), "{lanes}");
     for args in [&["explain", "stuck"] as &[&str], &["explain", "--lane", "gpu||"]] {
         let said = sandbox.ok(args);

@@ -201,7 +201,7 @@ fn what_redis_cannot_do_is_told_by_its_name() {
     fleet.check();
 }
 
-/// What a server says that cannot start, however long it waits for a Redis.
+/// What a server says that cannot start, where it waits so long for a Redis.
 fn cannot_start(store: &str, patience: &str) -> (i32, Value) {
     let times = format!(r#"{{"connect_timeout": "{patience}", "command_timeout": "{patience}"}}"#);
     let sandbox = Sandbox::new().with("AGENTIC_REDIS", &times);

@@ -102,6 +102,19 @@ impl Sandbox {
         done.out
     }
 
+    /// Runs a command that has to succeed until it says what is waited for; answers what it said last.
+    pub(crate) fn until(&self, args: &[&str], done: impl Fn(&str) -> bool) -> String {
+        let mut said = String::new();
+        for _ in 0..500 {
+            said = self.ok(args);
+            if done(&said) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        said
+    }
+
     /// Runs a command that has to succeed, for its JSON.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.ok(&[&["--json"], args].concat())).unwrap()

@@ -36,14 +36,7 @@ fn a_task_is_submitted_seen_edited_and_called_off() {
     assert_eq!((&task["priority"], &task["status"]), (&"high".into(), &"pending".into()));
     assert_eq!((&task["max_retries"], &task["estimated_tokens"]), (&1.into(), &500.into()));
     assert_eq!(task["history"][0]["type"], "task_created");
-    let mut why = String::new();
-    for _ in 0..500 {
-        why = sandbox.ok(&["explain", id]);
-        if why.contains("no_agent") {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    let why = sandbox.until(&["explain", id], |why| why.contains("no_agent"));
     assert!(why.contains("no_agent"), "{why}");
 
     sandbox.ok(&["edit", id, "--priority", "low", "--no-labels", "--not-before", "1h"]);
